@@ -1,0 +1,39 @@
+package link
+
+import "unsafe"
+
+// Frame is a buffer that holds an Ethernet frame: a small value, never a
+// pointer. Whoever holds it owns the buffer.
+type Frame struct {
+	// Index names the buffer in the link's Memory.
+	Index uint32
+	// Off and Len place the frame in the buffer, bytes: destination address
+	// to the end of the payload, no frame check sequence.
+	Off, Len uint16
+	// Flags as the device (receive) or the stack (send) set them.
+	Flags Flags
+	// VLAN is the tag control information that the device stripped, with
+	// FlagVLANStripped.
+	VLAN uint16
+	// Time is when the device handed the frame over, CLOCK_MONOTONIC ns; 0: not taken.
+	Time int64
+}
+
+// A frame crosses rings by value: it has to stay small.
+const _ = uint(24 - unsafe.Sizeof(Frame{}))
+
+// Flags of a frame.
+type Flags uint16
+
+// Flags that a device sets on receive, or the stack on send.
+const (
+	// FlagChecksumGood: the device has verified the IPv4 and the UDP or TCP checksum.
+	FlagChecksumGood Flags = 1 << iota
+	// FlagChecksumBad: the device found one of them wrong.
+	FlagChecksumBad
+	// FlagVLANStripped: the tag is in Frame.VLAN and no longer in the bytes.
+	FlagVLANStripped
+	// FlagChecksumOffload: the device is to complete the UDP checksum, whose
+	// field holds the pseudo-header's sum.
+	FlagChecksumOffload
+)
