@@ -12,8 +12,8 @@ const (
 	MinBufferSize = 2048
 	MaxBufferSize = 4 * PageSize
 	// MaxBuffers bounds the buffers of one region: an index has 20 bits in
-	// the stack's free lists.
-	MaxBuffers = 1 << 20
+	// the stack's lists, and one value of them stands for none.
+	MaxBuffers = 1<<20 - 1
 )
 
 // Layout is how a region is cut: first the receive buffers, queue by queue,

@@ -1,0 +1,59 @@
+package wire
+
+import "encoding/binary"
+
+// UDPHeaderLen in bytes (RFC 768).
+const UDPHeaderLen = 8
+
+// UDP is a parsed UDP header.
+type UDP struct {
+	SrcPort, DstPort uint16
+	// Len of header and payload, bytes; it fits the bytes that were parsed.
+	Len int
+	// Checksum as on the wire; 0: the sender made none.
+	Checksum uint16
+}
+
+// ParseUDP reads a header and checks its length against the bytes there are,
+// which may be followed by padding. It does not verify the checksum.
+func ParseUDP(b []byte) (h UDP, ok bool) {
+	if len(b) < UDPHeaderLen {
+		return h, false
+	}
+	x := binary.BigEndian.Uint64(b)
+	h.SrcPort = uint16(x >> 48)
+	h.DstPort = uint16(x >> 32)
+	h.Len = int(uint16(x >> 16))
+	h.Checksum = uint16(x)
+	return h, h.Len >= UDPHeaderLen && h.Len <= len(b)
+}
+
+// UDPChecksumOK verifies the checksum of the datagram b, header included,
+// whose length is the header's. A checksum of 0 means that there is none.
+func UDPChecksumOK(b []byte, src, dst uint32) bool {
+	if b[6] == 0 && b[7] == 0 {
+		return true
+	}
+	return Fold(Sum(b, PseudoSum(src, dst, ProtocolUDP, len(b)))) == 0xffff
+}
+
+// UDPChecksumPartial reports whether the checksum field holds the sum of the
+// pseudo-header alone: what a kernel leaves for a device that will complete
+// it, and what a virtual device hands on as it is.
+func UDPChecksumPartial(b []byte, src, dst uint32) bool {
+	return binary.BigEndian.Uint16(b[6:]) == Fold(PseudoSum(src, dst, ProtocolUDP, len(b)))
+}
+
+// PutUDP writes a header in front of the payload that already stands behind
+// it: b is header and payload. The checksum is computed; a result of 0 is sent
+// as 0xffff (RFC 768).
+func PutUDP(b []byte, src, dst uint32, srcPort, dstPort uint16) {
+	_ = b[7]
+	x := uint64(srcPort)<<48 | uint64(dstPort)<<32 | uint64(uint16(len(b)))<<16
+	binary.BigEndian.PutUint64(b, x)
+	sum := ^Fold(Sum(b, PseudoSum(src, dst, ProtocolUDP, len(b))))
+	if sum == 0 {
+		sum = 0xffff
+	}
+	binary.BigEndian.PutUint16(b[6:], sum)
+}
