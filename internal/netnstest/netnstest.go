@@ -1,0 +1,57 @@
+// Package netnstest gives a test a private wire between two network
+// namespaces, and takes it away when the test ends. The wire itself is
+// [github.com/oobnet/oobnet/internal/netns]'s, for programs that are no tests.
+package netnstest
+
+import (
+	"testing"
+
+	"github.com/oobnet/oobnet/internal/netns"
+)
+
+// Wire, Host, Config and Offloads are the ones of package netns.
+type (
+	Wire     = netns.Wire
+	Host     = netns.Host
+	Config   = netns.Config
+	Offloads = netns.Offloads
+)
+
+// Choices of Config.Offloads, see package netns.
+const (
+	OffloadsOffB = netns.OffloadsOffB
+	OffloadsOff  = netns.OffloadsOff
+	OffloadsOn   = netns.OffloadsOn
+)
+
+// Available says why a wire cannot be made here, nil if it can.
+func Available() error { return netns.Available() }
+
+// RequireRoot skips the test, with the reason, where no wire can be made:
+// without privileges, without network namespaces or without veth.
+func RequireRoot(t testing.TB) {
+	t.Helper()
+	if err := netns.Available(); err != nil {
+		t.Skipf("needs root and network namespaces: %v", err)
+	}
+}
+
+// NewPair makes a wire for the test, or skips it as [RequireRoot] does. The
+// wire is removed after the cleanups that the test registers later, so sockets
+// and links that close in those are gone by then. The test fails if a
+// namespace cannot be removed or is still held by a thread.
+// A nil config means the defaults.
+func NewPair(t testing.TB, cfg *Config) *Wire {
+	t.Helper()
+	RequireRoot(t)
+	w, err := netns.Make(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := w.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return w
+}
