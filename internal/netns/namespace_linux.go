@@ -113,6 +113,12 @@ func removeStale() {
 	}
 }
 
+// Own lists the paths of the namespaces that this process has made and not
+// yet removed.
+func Own() ([]string, error) {
+	return filepath.Glob(filepath.Join(Dir, fmt.Sprintf("%s%d-*", namePrefix, os.Getpid())))
+}
+
 // held says who in this process still keeps the namespace: one of its threads
 // or an open descriptor of the namespace itself. Sockets do not show it.
 func (h handle) held() error {
