@@ -76,7 +76,7 @@ func TestSlowGoroutineIsWaitedFor(t *testing.T) {
 
 func TestForeignGoroutines(t *testing.T) {
 	for stack, want := range map[string]bool{
-		"goroutine 1 [chan receive]:\nmain.main()\n\t_testmain.go:1":                                                    true,
+		"goroutine 1 [chan receive]:\nmain.main()\n\t_testmain.go:1":                                                     true,
 		"goroutine 7 [select]:\ntesting.tRunner()\n\ttesting.go:1\ncreated by testing.(*T).Run in goroutine 1\n\tx:1":    true,
 		"goroutine 8 [syscall]:\nos/signal.loop()\n\tx:1\ncreated by os/signal.Notify.func1.1 in goroutine 1\n\tx:1":     true,
 		"goroutine 9 [select]:\nnet.x()\n\tx:1\ncreated by example.org/testing.Run in goroutine 7\n\tx:1":                false,
