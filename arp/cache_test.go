@@ -1,0 +1,394 @@
+package arp
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/oobnet/oobnet/link"
+)
+
+// port is an Egress for tests.
+type port struct{ name string }
+
+func (p *port) Name() string { return p.name }
+
+var (
+	eth0, eth1 = &port{"eth0"}, &port{"eth1"}
+
+	macA = link.MAC{2, 0, 0, 0, 0, 0xa}
+	macB = link.MAC{2, 0, 0, 0, 0, 0xb}
+	macP = link.MAC{2, 0, 0, 0, 0, 1} // the port's own
+)
+
+func ip(s string) netip.Addr { return netip.MustParseAddr(s) }
+
+func num(s string) uint32 { return number(ip(s).As4()) }
+
+// onlink is the spec of a learned neighbour.
+func onlink(dst string, mac link.MAC) Spec {
+	return Spec{Dst: ip(dst), Src: ip("10.0.0.1"), Via: eth0, MAC: mac, SrcMAC: macP, MTU: 1500}
+}
+
+// behind is the spec of a learned destination behind a gateway.
+func behind(dst, gateway string, mac link.MAC) Spec {
+	s := onlink(dst, mac)
+	s.NextHop = ip(gateway)
+	return s
+}
+
+func permanent(s Spec) Spec {
+	s.Permanent = true
+	return s
+}
+
+// rig is a cache with a clock that the test moves.
+type rig struct {
+	*Cache
+	t   *testing.T
+	now time.Time
+}
+
+func newRig(t *testing.T, cfg Config) *rig {
+	r := &rig{t: t, now: time.Unix(1_000_000, 0)}
+	cfg.Now = func() time.Time { return r.now }
+	c, err := NewCache(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Cache = c
+	t.Cleanup(func() { audit(t, c) })
+	return r
+}
+
+func (r *rig) learn(s Spec) *Entry {
+	r.t.Helper()
+	e, err := r.Learn(s)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	if got := r.Lookup(number(s.Dst.As4())); got != e {
+		r.t.Fatalf("Lookup(%v) = %p, want the entry %p that Learn returned", s.Dst, got, e)
+	}
+	return e
+}
+
+// pass moves the clock on in seconds, with a Due each, and collects the probes.
+func (r *rig) pass(seconds int) (probes []Probe) {
+	for range seconds {
+		r.now = r.now.Add(time.Second)
+		probes = append(probes, r.Due(r.now)...)
+	}
+	return probes
+}
+
+func (r *rig) wantStats(want string) {
+	r.t.Helper()
+	s := r.Stats()
+	got := fmt.Sprintf("entries %d permanent %d neighbors %d learned %d updated %d confirmed %d dropped %d expired %d evicted %d full %d conflicts %d rejected %d",
+		s.Entries, s.Permanent, s.Neighbors, s.Learned, s.Updated, s.Confirmed, s.Dropped, s.Expired, s.Evicted, s.Full, s.Conflicts, s.Rejected)
+	if got != want {
+		r.t.Errorf("stats\n got %s\nwant %s", got, want)
+	}
+}
+
+// fataler is what *testing.T and *rapid.T have in common here.
+type fataler interface {
+	Helper()
+	Fatalf(string, ...any)
+}
+
+// audit checks that the structures of the control side agree with the table.
+func audit(t fataler, c *Cache) {
+	t.Helper()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	learned, permanent := 0, map[*neighbor]int{}
+	for k, e := range c.table.All() {
+		r := e.rec
+		switch {
+		case r.entry != e:
+			t.Fatalf("%v: the record has another entry than the table", e.Dst)
+		case !e.Valid():
+			t.Fatalf("%v: in the table, but not valid", e.Dst)
+		case k.Lo != uint64(number(e.Dst)):
+			t.Fatalf("%v stands at %#x", e.Dst, k.Lo)
+		case (r.hop != nil) != (e.Kind == Unicast):
+			t.Fatalf("%v: %v with neighbour %v", e.Dst, e.Kind, r.hop)
+		}
+		if r.hop == nil {
+			continue
+		}
+		if r.hop.key != (hopKey{e.Via, e.NextHop}) || c.hops[r.hop.key] != r.hop {
+			t.Fatalf("%v: wrong neighbour", e.Dst)
+		}
+		if e.permanent {
+			permanent[r.hop]++
+		} else if learned++; e.MAC() != r.hop.mac {
+			t.Fatalf("%v: MAC %x, its neighbour has %x", e.Dst, e.MAC(), r.hop.mac)
+		}
+	}
+	for _, n := range c.hops {
+		for _, count := range n.permanent {
+			permanent[n] -= count
+		}
+		if permanent[n] != 0 {
+			t.Fatalf("neighbour %v: count of permanent entries is off by %d", n.key.addr, permanent[n])
+		}
+		if n.empty() {
+			t.Fatalf("neighbour %v has no entry", n.key.addr)
+		}
+		learned -= n.learned.n
+	}
+	if learned != 0 {
+		t.Fatalf("the neighbours' lists are off by %d learned entries", learned)
+	}
+	s := c.stats
+	if n := c.table.Len(); c.evictable.n+c.permanent.n != n || n > c.capacity {
+		t.Fatalf("%d evictable, %d permanent, %d in the table, capacity %d", c.evictable.n, c.permanent.n, n, c.capacity)
+	}
+	if s.Learned != uint64(c.table.Len())+s.Dropped+s.Expired+s.Evicted {
+		t.Fatalf("entries are unaccounted for: %+v, %d there", s, c.table.Len())
+	}
+}
+
+func TestLearnAndLookup(t *testing.T) {
+	r := newRig(t, Config{})
+	if r.Lookup(num("10.0.0.2")) != nil {
+		t.Fatal("an empty cache has an entry")
+	}
+	s := behind("192.0.2.9", "10.0.0.2", macA)
+	s.VLAN = 3<<13 | 42
+	e := r.learn(s)
+	want := []byte{2, 0, 0, 0, 0, 0xa, 2, 0, 0, 0, 0, 1, 0x81, 0, 0x60, 42, 8, 0}
+	if got := e.Header[:e.HeaderLen]; string(got) != string(want) {
+		t.Errorf("header % x, want % x", got, want)
+	}
+	if e.Dst != ip("192.0.2.9").As4() || e.NextHop != ip("10.0.0.2").As4() || e.Src != ip("10.0.0.1").As4() ||
+		e.Via != Egress(eth0) || e.MTU != 1500 || e.Kind != Unicast || e.Permanent() || e.MAC() != macA || !e.Valid() {
+		t.Errorf("entry %+v", e)
+	}
+	u := r.learn(onlink("10.0.0.3", macB))
+	if u.HeaderLen != 14 || u.Header[12] != 8 || u.Header[13] != 0 || u.NextHop != u.Dst {
+		t.Errorf("untagged entry %+v", u)
+	}
+	r.wantStats("entries 2 permanent 0 neighbors 2 learned 2 updated 0 confirmed 0 dropped 0 expired 0 evicted 0 full 0 conflicts 0 rejected 0")
+}
+
+func TestLearnReplaces(t *testing.T) {
+	r := newRig(t, Config{})
+	a := r.learn(onlink("10.0.0.2", macA))
+	if same := r.learn(onlink("10.0.0.2", macA)); same != a || !a.Valid() {
+		t.Error("learning the same again made another entry")
+	}
+	s := onlink("10.0.0.2", macA)
+	s.MTU = 9000
+	b := r.learn(s)
+	if a == b || a.Valid() || !b.Valid() || b.MTU != 9000 {
+		t.Errorf("old valid %v, new %+v", a.Valid(), b)
+	}
+	// A statement about a gateway holds for all behind it.
+	x := r.learn(behind("192.0.2.1", "10.0.0.2", macA))
+	r.learn(onlink("10.0.0.2", macB))
+	if x.Valid() || r.Lookup(num("192.0.2.1")).MAC() != macB {
+		t.Error("an entry behind the gateway kept the gateway's old MAC")
+	}
+	r.wantStats("entries 2 permanent 0 neighbors 1 learned 2 updated 4 confirmed 4 dropped 0 expired 0 evicted 0 full 0 conflicts 0 rejected 0")
+}
+
+func TestGroups(t *testing.T) {
+	r := newRig(t, Config{})
+	m := onlink("239.129.2.3", link.MAC{})
+	m.Kind = Multicast
+	if e := r.learn(m); e.MAC() != (link.MAC{1, 0, 0x5e, 1, 2, 3}) {
+		t.Errorf("multicast MAC %x", e.MAC())
+	}
+	b := onlink("10.0.0.255", link.MAC{})
+	b.Kind = Broadcast
+	if e := r.learn(b); e.MAC() != broadcastMAC {
+		t.Errorf("broadcast MAC %x", e.MAC())
+	}
+	r.Lookup(num("239.129.2.3")).Touch()
+	if probes := r.pass(100); len(probes) != 0 {
+		t.Errorf("probes for groups: %v", probes)
+	}
+	r.Drop(eth0, ip("10.0.0.255"))
+	r.wantStats("entries 2 permanent 0 neighbors 0 learned 2 updated 0 confirmed 0 dropped 0 expired 0 evicted 0 full 0 conflicts 0 rejected 0")
+}
+
+func TestPermanentIsNotOverwritten(t *testing.T) {
+	r := newRig(t, Config{})
+	e := r.learn(permanent(onlink("10.0.0.2", macA)))
+	x := r.learn(behind("192.0.2.1", "10.0.0.2", macA))
+	if got := r.learn(onlink("10.0.0.2", macA)); got != e {
+		t.Error("a learned entry took the place of a permanent one")
+	}
+	r.wantStats("entries 2 permanent 1 neighbors 1 learned 2 updated 0 confirmed 2 dropped 0 expired 0 evicted 0 full 0 conflicts 0 rejected 0")
+	if got := r.learn(onlink("10.0.0.2", macB)); got != e || !e.Valid() || e.MAC() != macA {
+		t.Error("a contradiction altered a permanent entry")
+	}
+	r.Confirm(eth0, ip("10.0.0.2"), macB)
+	if r.Stats().Conflicts != 2 {
+		t.Errorf("%d conflicts, want 2", r.Stats().Conflicts)
+	}
+	if x.Valid() || r.Lookup(num("192.0.2.1")).MAC() != macB {
+		t.Error("the learned entry did not follow its neighbour")
+	}
+	other := onlink("10.0.0.2", macB)
+	other.Via = eth1
+	if got := r.learn(other); got != e || r.Stats().Conflicts != 3 {
+		t.Errorf("an answer on another port: %d conflicts, want 3", r.Stats().Conflicts)
+	}
+	r.Drop(eth0, ip("10.0.0.2"))
+	r.pass(100)
+	if !e.Valid() || r.Lookup(num("10.0.0.2")) != e || r.Lookup(num("192.0.2.1")) != nil {
+		t.Error("Drop did not take the learned entry alone")
+	}
+	if got := r.learn(permanent(onlink("10.0.0.2", macB))); got.MAC() != macB || e.Valid() {
+		t.Error("the operator could not change a permanent entry")
+	}
+	r.DropPort(eth0)
+	r.wantStats("entries 0 permanent 0 neighbors 0 learned 2 updated 2 confirmed 4 dropped 2 expired 0 evicted 0 full 0 conflicts 3 rejected 0")
+}
+
+func TestLearnedBecomesPermanent(t *testing.T) {
+	r := newRig(t, Config{})
+	a := r.learn(onlink("10.0.0.2", macA))
+	p := r.learn(permanent(onlink("10.0.0.2", macA)))
+	if a.Valid() || !p.Permanent() || !p.Valid() {
+		t.Error("no promotion")
+	}
+	if r.pass(100); !p.Valid() {
+		t.Error("the permanent entry expired")
+	}
+}
+
+func TestConfirm(t *testing.T) {
+	r := newRig(t, Config{})
+	r.Confirm(eth0, ip("10.0.0.2"), macA)
+	if r.Lookup(num("10.0.0.2")) != nil {
+		t.Fatal("an unsolicited answer made an entry")
+	}
+	e := r.learn(onlink("10.0.0.2", macA))
+	other := r.learn(onlink("10.0.0.3", macB))
+	e.Touch()
+	r.Confirm(eth1, ip("10.0.0.2"), macB) // the same address behind another port is another neighbour
+	r.Confirm(eth0, ip("10.0.0.2"), macA)
+	if !e.Valid() {
+		t.Fatal("a confirmation replaced the entry")
+	}
+	r.Confirm(eth0, ip("10.0.0.2"), macB)
+	n := r.Lookup(num("10.0.0.2"))
+	if e.Valid() || n.MAC() != macB || !n.Valid() || !other.Valid() {
+		t.Errorf("after a new MAC: old valid %v, new %x", e.Valid(), n.MAC())
+	}
+	if d := r.Dump()[0]; d.UsedMS != 0 {
+		t.Errorf("the use was lost with the replacement: %+v", d)
+	}
+	for _, bad := range []link.MAC{{}, broadcastMAC, {1, 0, 0x5e, 0, 0, 1}} {
+		r.Confirm(eth0, ip("10.0.0.2"), bad)
+	}
+	r.Confirm(eth0, ip("fe80::1"), macA)
+	r.Confirm(nil, ip("10.0.0.2"), macA)
+	if !n.Valid() {
+		t.Error("an impossible MAC was believed")
+	}
+	r.wantStats("entries 2 permanent 0 neighbors 2 learned 2 updated 1 confirmed 2 dropped 0 expired 0 evicted 0 full 0 conflicts 0 rejected 5")
+}
+
+func TestDrop(t *testing.T) {
+	r := newRig(t, Config{})
+	gw := r.learn(onlink("10.0.0.2", macA))
+	far := r.learn(behind("192.0.2.1", "10.0.0.2", macA))
+	bystander := r.learn(onlink("10.0.0.3", macB))
+	elsewhere := onlink("10.0.1.2", macA)
+	elsewhere.Via = eth1
+	e1 := r.learn(elsewhere)
+	r.Drop(eth0, ip("10.0.0.2"))
+	r.Drop(eth0, ip("10.0.0.77"))
+	r.Drop(uncomparable{}, ip("10.0.0.3"))
+	if gw.Valid() || far.Valid() || !bystander.Valid() || !e1.Valid() {
+		t.Error("Drop took the wrong entries")
+	}
+	r.DropPort(uncomparable{})
+	r.DropPort(nil)
+	r.DropPort(eth0)
+	if bystander.Valid() || !e1.Valid() {
+		t.Error("DropPort took the wrong entries")
+	}
+	r.wantStats("entries 1 permanent 0 neighbors 1 learned 4 updated 0 confirmed 1 dropped 3 expired 0 evicted 0 full 0 conflicts 0 rejected 0")
+}
+
+func TestNeighbor(t *testing.T) {
+	r := newRig(t, Config{})
+	want := func(addr string, mac link.MAC, known bool) {
+		t.Helper()
+		if m, ok := r.Neighbor(eth0, ip(addr)); m != mac || ok != known {
+			t.Errorf("Neighbor(%s) = %x, %v; want %x, %v", addr, m, ok, mac, known)
+		}
+	}
+	want("10.0.0.2", link.MAC{}, false)
+	want("::1", link.MAC{}, false)
+	r.learn(behind("192.0.2.1", "10.0.0.2", macA))
+	want("10.0.0.2", macA, true)
+	r.learn(permanent(onlink("10.0.0.2", macB)))
+	want("10.0.0.2", macB, true)
+	r.learn(permanent(behind("192.0.2.3", "10.0.0.3", macB))) // what lies behind it says nothing of the neighbour itself
+	want("10.0.0.3", link.MAC{}, false)
+}
+
+// uncomparable is a port that would panic as a map key.
+type uncomparable struct{ _ []int }
+
+func (uncomparable) Name() string { return "bad" }
+
+func TestRejectedSpecs(t *testing.T) {
+	cases := map[string]struct {
+		change func(*Spec)
+		want   error
+	}{
+		"IPv6 destination":    {func(s *Spec) { s.Dst = ip("fe80::1") }, syscall.EAFNOSUPPORT},
+		"IPv6 next hop":       {func(s *Spec) { s.NextHop = ip("fe80::1") }, syscall.EAFNOSUPPORT},
+		"no source":           {func(s *Spec) { s.Src = netip.Addr{} }, syscall.EAFNOSUPPORT},
+		"no destination":      {func(s *Spec) { s.Dst = netip.Addr{} }, syscall.EAFNOSUPPORT},
+		"zero destination":    {func(s *Spec) { s.Dst = ip("0.0.0.0") }, syscall.EINVAL},
+		"no port":             {func(s *Spec) { s.Via = nil }, syscall.EINVAL},
+		"nil pointer as port": {func(s *Spec) { s.Via = (*port)(nil) }, syscall.EINVAL},
+		"uncomparable port":   {func(s *Spec) { s.Via = uncomparable{} }, syscall.EINVAL},
+		"no MAC":              {func(s *Spec) { s.MAC = link.MAC{} }, syscall.EINVAL},
+		"group MAC":           {func(s *Spec) { s.MAC = broadcastMAC }, syscall.EINVAL},
+		"group source MAC":    {func(s *Spec) { s.SrcMAC = broadcastMAC }, syscall.EINVAL},
+		"MTU":                 {func(s *Spec) { s.MTU = MinMTU - 1 }, syscall.EINVAL},
+		"kind":                {func(s *Spec) { s.Kind = 3 }, syscall.EINVAL},
+		"unicast to a group":  {func(s *Spec) { s.Dst = ip("224.0.0.1") }, syscall.EINVAL},
+		"multicast to a host": {func(s *Spec) { s.Kind = Multicast }, syscall.EINVAL},
+	}
+	r := newRig(t, Config{})
+	for name, c := range cases {
+		s := onlink("10.0.0.2", macA)
+		c.change(&s)
+		if e, err := r.Learn(s); e != nil || !errors.Is(err, c.want) {
+			t.Errorf("%s: %v, %v; want an error that wraps %v", name, e, err, c.want)
+		}
+	}
+	if s := r.Stats(); s.Rejected != uint64(len(cases)) || s.Entries != 0 {
+		t.Errorf("stats %+v", s)
+	}
+	// A 4-in-6 address is an IPv4 address.
+	s := onlink("10.0.0.2", macA)
+	s.Dst = ip("::ffff:10.0.0.2")
+	if e, err := r.Learn(s); err != nil || r.Lookup(num("10.0.0.2")) != e {
+		t.Errorf("mapped address: %v", err)
+	}
+}
+
+func TestConfigErrors(t *testing.T) {
+	for _, cfg := range []Config{{Capacity: -1}, {Capacity: MaxCapacity + 1}, {Reachable: -1}, {Idle: -1}} {
+		if c, err := NewCache(cfg); c != nil || !errors.Is(err, syscall.EINVAL) {
+			t.Errorf("NewCache(%+v) = %v, %v", cfg, c, err)
+		}
+	}
+}
