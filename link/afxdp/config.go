@@ -1,0 +1,88 @@
+package afxdp
+
+import (
+	"fmt"
+
+	"github.com/oobnet/oobnet/link"
+)
+
+// Config says how to open an interface. The zero value, or nil, means all
+// queues and the fastest mode that works.
+type Config struct {
+	// Queues is how many of the interface's queues to serve; 0: all from
+	// FirstQueue on. Frames of other queues stay with the kernel.
+	Queues int
+	// FirstQueue is the first queue to serve.
+	FirstQueue int
+	// Mode is where the program runs.
+	Mode Mode
+	// ZeroCopy says whether the device may read and write the region itself.
+	ZeroCopy ZeroCopy
+}
+
+// Mode is where the program that selects frames runs.
+type Mode int
+
+const (
+	// Auto is Native where the driver has it, Generic otherwise.
+	Auto Mode = iota
+	// Native runs the program in the driver, before the kernel has made a
+	// packet of the frame. Open fails if the driver has no XDP.
+	Native
+	// Generic runs it behind the driver: any interface, about half as fast.
+	Generic
+)
+
+// ZeroCopy says whether the device may read and write the region itself.
+type ZeroCopy int
+
+const (
+	// ZeroCopyAuto tries it and falls back to copying.
+	ZeroCopyAuto ZeroCopy = iota
+	// ZeroCopyOff always copies.
+	ZeroCopyOff
+	// ZeroCopyRequire fails where the driver cannot.
+	ZeroCopyRequire
+)
+
+// FilterStats counts the verdicts of the program on the interface since Open,
+// over all its queues.
+type FilterStats struct {
+	// Accepted counts frames handed to this link's sockets. The sockets may
+	// still lose them: see link.QueueStats.
+	Accepted uint64
+	// Passed counts frames left to the kernel.
+	Passed uint64
+}
+
+// Most claims that one link holds. An entry costs the kernel some 100 bytes,
+// taken when the link opens. An interface with more addresses than that is a
+// router, which this is not.
+const (
+	MaxIPv4Claims      = 4096
+	MaxEtherTypeClaims = 1024
+)
+
+// maxVLAN is the last VLAN identifier; 4095 is reserved (IEEE 802.1Q).
+const maxVLAN = 4094
+
+// checkClaims refuses what the program could not honour.
+func checkClaims(c *link.Claims) error {
+	if len(c.IPv4) > MaxIPv4Claims {
+		return fmt.Errorf("%d IPv4 claims: at most %d: claim by EtherType instead", len(c.IPv4), MaxIPv4Claims)
+	}
+	if len(c.EtherTypes) > MaxEtherTypeClaims {
+		return fmt.Errorf("%d EtherType claims: at most %d: claim all EtherTypes of a VLAN instead", len(c.EtherTypes), MaxEtherTypeClaims)
+	}
+	for _, i := range c.IPv4 {
+		if i.VLAN > maxVLAN {
+			return fmt.Errorf("IPv4 claim on VLAN %d: want 0 (untagged) to %d", i.VLAN, maxVLAN)
+		}
+	}
+	for _, e := range c.EtherTypes {
+		if e.VLAN > maxVLAN {
+			return fmt.Errorf("EtherType claim on VLAN %d: want 0 (untagged) to %d", e.VLAN, maxVLAN)
+		}
+	}
+	return nil
+}

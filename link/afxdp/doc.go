@@ -1,0 +1,43 @@
+// Package afxdp is a link on an ordinary Linux network interface: frames that
+// the stack claims go to user space through AF_XDP sockets, all others go to
+// the kernel as if nothing were there.
+//
+// # What is taken, what is left
+//
+// A small program runs in the interface's driver (native XDP) or, where the
+// driver cannot, just behind it (generic XDP). It takes what [link.Claims] say
+// and passes the rest to the kernel: frames of other addresses, other
+// EtherTypes, other queues, and, before the first Select, everything. It
+// hangs on a descriptor of this process: if the process dies, however it
+// dies, the program and the sockets are gone and the interface works on.
+//
+// The program is written for its claims at run time; no compiler is needed. It
+// decides as follows, and [Decide] is the same in Go:
+//
+//   - An 802.1Q tag (EtherType 0x8100) gives the VLAN. A tag with VLAN 0, which
+//     carries only a priority, counts as untagged. A second tag is not parsed:
+//     its EtherType is that of the frame. Nor is an 802.1ad tag (0x88a8).
+//   - IPv4 with at least 20 bytes of header is taken if (VLAN, destination)
+//     is claimed, fragments and options included.
+//   - ARP for IPv4 over Ethernet is taken if (VLAN, target address) is claimed.
+//   - Any frame is taken if (VLAN, EtherType) or all of the VLAN is claimed.
+//
+// # Sockets and memory
+//
+// Each queue has two sockets that share the region: one only receives, one
+// only sends. In copy mode the kernel sends inside the system call, under the
+// socket's lock; with one socket for both, a receiver that waits in poll would
+// send as well, and the two sides would stand in each other's way.
+//
+// The region is registered as one UMEM in aligned mode: a buffer is a UMEM chunk,
+// so it is one page at most. The kernel keeps 256 bytes before each received
+// frame (XDP_PACKET_HEADROOM). What is left bounds the interface's MTU.
+//
+// # What it needs
+//
+// Linux 5.15 or later, and CAP_NET_RAW, CAP_NET_ADMIN and CAP_BPF (or root).
+// Open works in the network namespace of the calling thread; everything after
+// it works on descriptors and may be called from anywhere.
+//
+// Sources: Documentation/networking/af_xdp.rst of the kernel, if_xdp(7) headers.
+package afxdp

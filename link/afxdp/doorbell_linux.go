@@ -1,0 +1,90 @@
+package afxdp
+
+import (
+	"net"
+	"sync/atomic"
+
+	"golang.org/x/sys/unix"
+)
+
+// doorbell tells the kernel to look at the transmit ring. In copy mode it
+// sends, within the call. An ordinary system call: a raw one would hold up the
+// garbage collector for as long as the kernel sends.
+func (q *queue) doorbell() unix.Errno {
+	q.txCalls.Add(1)
+	_, _, errno := unix.Syscall6(unix.SYS_SENDTO, uintptr(q.txFD), 0, 0, unix.MSG_DONTWAIT, 0, 0)
+	return errno
+}
+
+// Flush implements link.Queue. In copy mode the kernel takes a limited number
+// of frames a call (32, see sendBudget), so the doorbell rings until all are
+// gone or the kernel takes no more; those left go with a later Flush, Reclaim
+// or WaitSend.
+func (q *queue) Flush() error {
+	if q.link.stopped.Load() {
+		return net.ErrClosed
+	}
+	if q.tx.empty() || !q.tx.needWakeup() {
+		return nil
+	}
+	return q.kick()
+}
+
+func (q *queue) kick() error {
+	q.again = false
+	seen := atomic.LoadUint32(q.tx.consumer) // moved by the kernel, in the call
+	// Each call moves a frame, or is a stall: the ring's size bounds them.
+	for calls, stalls := uint32(0), 0; stalls < kickStalls && calls < q.tx.size+kickStalls; calls++ {
+		switch errno := q.doorbell(); errno {
+		case 0:
+			if q.link.capabilities.ZeroCopy || q.tx.empty() {
+				return nil
+			}
+		case unix.EBUSY:
+			if q.link.capabilities.ZeroCopy {
+				break // the driver is reconfiguring
+			}
+			// The frame is consumed and will be completed, but the device
+			// has dropped it: its peer is down, or the frame too long for it.
+			q.txDropped.Add(1)
+			if q.tx.empty() {
+				return nil
+			}
+			stalls = 0
+			continue
+		case unix.EAGAIN, unix.ENOBUFS, unix.EINTR:
+		case unix.ENETDOWN:
+			return q.errDown
+		case unix.ENXIO:
+			return q.errGone // the kernel has unbound the socket
+		default:
+			if q.link.stopped.Load() {
+				return net.ErrClosed
+			}
+			return q.errFailed
+		}
+		if now := atomic.LoadUint32(q.tx.consumer); now != seen {
+			seen, stalls = now, 0
+			continue
+		}
+		stalls++
+	}
+	q.again = true
+	return nil
+}
+
+// reclaimIdle is what a Reclaim that found nothing does for frames that wait
+// in the ring because an earlier doorbell could not move them.
+func (q *queue) reclaimIdle() {
+	if q.again {
+		_ = q.kick() // the next Flush says what is wrong
+		return
+	}
+	if !q.link.capabilities.ZeroCopy || q.tx.prod == q.done.cons {
+		return
+	}
+	if q.idle++; q.idle >= idleKicks && q.tx.needWakeup() {
+		q.idle = 0
+		q.doorbell()
+	}
+}

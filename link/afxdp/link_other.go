@@ -1,0 +1,29 @@
+//go:build !linux
+
+package afxdp
+
+import (
+	"fmt"
+
+	"github.com/oobnet/oobnet/link"
+)
+
+// Link is an AF_XDP link. Only Linux has them: no value of this type exists
+// elsewhere.
+type Link struct{ link.Link }
+
+var (
+	_ link.Link     = (*Link)(nil)
+	_ link.Selector = (*Link)(nil)
+)
+
+// Open returns link.ErrNotSupported.
+func Open(ifname string, _ *Config) (*Link, error) {
+	return nil, fmt.Errorf("afxdp: %s: only Linux has AF_XDP: %w", ifname, link.ErrNotSupported)
+}
+
+// Select returns link.ErrNotSupported.
+func (l *Link) Select(*link.Claims) error { return link.ErrNotSupported }
+
+// FilterStats returns zeros.
+func (l *Link) FilterStats() FilterStats { return FilterStats{} }

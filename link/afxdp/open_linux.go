@@ -1,0 +1,255 @@
+package afxdp
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/cilium/ebpf"
+	xlink "github.com/cilium/ebpf/link"
+	"golang.org/x/sys/unix"
+
+	"github.com/oobnet/oobnet/internal/offheap"
+	"github.com/oobnet/oobnet/link"
+)
+
+const (
+	// maxChunk is the largest UMEM chunk in aligned mode: a page.
+	maxChunk = link.PageSize
+	// headroom is what the kernel keeps before each received frame, bytes.
+	headroom = unix.XDP_PACKET_HEADROOM
+	// frameOverhead is what a frame has beside its MTU: the Ethernet header and a VLAN tag, bytes.
+	frameOverhead = ethernetHeader + vlanTag
+	// attachWait bounds the retries of an attach that found another program:
+	// that of a link closed just before may still be on its way out.
+	attachWait = 300 * time.Millisecond
+)
+
+// Open opens the interface in the network namespace of the calling thread. The
+// program is on the interface from then on, and passes every frame to the
+// kernel until Attach and Select. A nil config means the defaults.
+//
+// Errors wrap the kernel's: ENODEV for no such interface, ENETDOWN for one that
+// is down, EPERM for missing capabilities, EBUSY for another XDP program in the
+// way, ERANGE for an MTU that native XDP cannot serve; link.ErrNotSupported
+// for what the kernel or the driver does not have.
+func Open(ifname string, cfg *Config) (*Link, error) {
+	if cfg == nil {
+		cfg = &Config{}
+	}
+	l, err := open(ifname, cfg)
+	if err != nil {
+		return nil, fmt.Errorf("afxdp: %s: %w", ifname, err)
+	}
+	return l, nil
+}
+
+func open(ifname string, cfg *Config) (*Link, error) {
+	if err := checkKernel(); err != nil {
+		return nil, err
+	}
+	dev, err := findDevice(ifname)
+	if err != nil {
+		return nil, err
+	}
+	l := &Link{dev: dev}
+	if err := l.setUp(cfg); err != nil {
+		l.tearDown()
+		return nil, err
+	}
+	return l, nil
+}
+
+// setUp does the steps of Open after the device was found. What it has made
+// when it fails, tearDown takes back.
+func (l *Link) setUp(cfg *Config) error {
+	first, count, err := l.dev.check(cfg)
+	if err != nil {
+		return err
+	}
+	for i := range count {
+		q, err := newQueue(l, first+i, i)
+		if err != nil {
+			return err
+		}
+		l.queues = append(l.queues, q)
+	}
+	if l.filter, err = newFilter(first + count); err != nil {
+		return explainPermission(err)
+	}
+	native, err := l.filter.attach(l.dev, cfg.Mode)
+	if err != nil {
+		return err
+	}
+	zeroCopy, err := probeZeroCopy(l.dev, first, native, cfg.ZeroCopy)
+	if err != nil {
+		return err
+	}
+	l.dev.keepVLANTags()
+	l.capabilities = link.Capabilities{
+		Driver:          l.dev.driver,
+		Mode:            modeName(native, zeroCopy),
+		ZeroCopy:        zeroCopy,
+		PartialChecksum: isVirtual(l.dev.driver),
+		MaxBufferSize:   maxChunk,
+		RXHeadroom:      headroom,
+		Pollable:        true,
+	}
+	return nil
+}
+
+func modeName(native, zeroCopy bool) string {
+	switch {
+	case zeroCopy:
+		return "native, zero-copy"
+	case native:
+		return "native, copy"
+	}
+	return "generic, copy"
+}
+
+// check compares what is asked with what the device has.
+func (d *device) check(cfg *Config) (first, count int, err error) {
+	first, count = cfg.FirstQueue, cfg.Queues
+	if count == 0 {
+		count = d.queues - first
+	}
+	switch {
+	case cfg.Mode < Auto || cfg.Mode > Generic:
+		err = fmt.Errorf("mode %d: want Auto, Native or Generic: %w", cfg.Mode, unix.EINVAL)
+	case cfg.ZeroCopy < ZeroCopyAuto || cfg.ZeroCopy > ZeroCopyRequire:
+		err = fmt.Errorf("zero copy %d: want ZeroCopyAuto, ZeroCopyOff or ZeroCopyRequire: %w", cfg.ZeroCopy, unix.EINVAL)
+	case cfg.Mode == Generic && cfg.ZeroCopy == ZeroCopyRequire:
+		err = fmt.Errorf("zero copy needs native XDP, and the config asks for generic: %w", unix.EINVAL)
+	case first < 0 || count < 1 || first+count > d.queues:
+		err = fmt.Errorf("%d queues from queue %d on: the interface has %d, from 0 on (`ethtool -l`): %w", cfg.Queues, first, d.queues, unix.EINVAL)
+	case !d.up:
+		err = fmt.Errorf("the interface is down: `ip link set %s up`: %w", d.name, unix.ENETDOWN)
+	case d.mtu+frameOverhead+headroom > maxChunk:
+		err = fmt.Errorf("MTU %d: a frame and %d bytes of headroom must fit a buffer of %d bytes: `ip link set %s mtu %d` or less: %w",
+			d.mtu, headroom, maxChunk, d.name, maxChunk-headroom-frameOverhead, unix.ERANGE)
+	}
+	return first, count, err
+}
+
+// attach puts the program on the device, in the driver if the mode allows it
+// and the driver can, and says whether it is there.
+func (f *filter) attach(d *device, mode Mode) (native bool, err error) {
+	if mode != Generic {
+		f.hook, err = attachProgram(f.program, d.index, xlink.XDPDriverMode)
+		if err == nil {
+			return true, nil
+		}
+		// Only "the driver has no XDP" is a reason to try behind it; with any
+		// other the way out is the caller's choice.
+		if mode == Native || !errors.Is(err, unix.EOPNOTSUPP) {
+			return false, d.explainAttach(err)
+		}
+	}
+	f.hook, err = attachProgram(f.program, d.index, xlink.XDPGenericMode)
+	return false, d.explainAttach(err)
+}
+
+func attachProgram(p *ebpf.Program, index int, mode xlink.XDPAttachFlags) (xlink.Link, error) {
+	deadline := time.Now().Add(attachWait)
+	for {
+		hook, err := xlink.AttachXDP(xlink.XDPOptions{Program: p, Interface: index, Flags: mode})
+		if !isInTheWay(err) || time.Now().After(deadline) {
+			return hook, err
+		}
+		time.Sleep(releasePause)
+	}
+}
+
+// isInTheWay recognises what the kernel says when a program is already there:
+// EBUSY, or EEXIST where it runs in the other mode.
+func isInTheWay(err error) bool {
+	return errors.Is(err, unix.EBUSY) || errors.Is(err, unix.EEXIST)
+}
+
+func (d *device) explainAttach(err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case isInTheWay(err):
+		return fmt.Errorf("attach the XDP program: %s is in the way: stop its owner, or `ip link set %s xdp off`: %w", d.otherProgram(), d.name, err)
+	case errors.Is(err, unix.ERANGE):
+		return fmt.Errorf("attach the XDP program: the driver (%s) cannot run it with this MTU, its own (%d) or, with veth, the peer's: lower it to 3498 or less, or use generic mode (Config.Mode): %w", d.driver, d.mtu, err)
+	case errors.Is(err, unix.EOPNOTSUPP):
+		return fmt.Errorf("attach the XDP program: the driver (%s) has no native XDP: use generic mode (Config.Mode): %w", d.driver, err)
+	}
+	return explainPermission(fmt.Errorf("attach the XDP program: %w", err))
+}
+
+// otherProgram names the XDP program that was on the device when it was opened.
+func (d *device) otherProgram() string {
+	if d.xdpProgram == 0 {
+		return "another XDP program"
+	}
+	name := "?"
+	if p, err := ebpf.NewProgramFromID(ebpf.ProgramID(d.xdpProgram)); err == nil {
+		defer p.Close()
+		if info, err := p.Info(); err == nil {
+			name = info.Name
+		}
+	}
+	return fmt.Sprintf("the XDP program %q (id %d)", name, d.xdpProgram)
+}
+
+func explainPermission(err error) error {
+	if errors.Is(err, unix.EPERM) {
+		return fmt.Errorf("%w: run as root, or give the program CAP_NET_RAW, CAP_NET_ADMIN and CAP_BPF", err)
+	}
+	return err
+}
+
+// probeZeroCopy finds out whether the device takes zero copy, by binding a
+// socket of its own for a moment: the region that is to stay is made only at
+// Attach, and Capabilities are due at Open.
+func probeZeroCopy(d *device, queue int, native bool, want ZeroCopy) (bool, error) {
+	if want == ZeroCopyOff || !native && want == ZeroCopyAuto {
+		return false, nil
+	}
+	if !native {
+		return false, fmt.Errorf("zero copy needs native XDP, which the driver (%s) does not have: %w", d.driver, link.ErrNotSupported)
+	}
+	can, err := tryZeroCopy(d.index, queue)
+	switch {
+	case errors.Is(err, unix.EBUSY):
+		return false, err
+	case !can && want == ZeroCopyRequire:
+		return false, errors.Join(fmt.Errorf("the driver (%s) has no zero copy on queue %d: %w", d.driver, queue, link.ErrNotSupported), err)
+	}
+	return can, nil
+}
+
+// probeChunks is the size of the probe's region: some drivers fill a whole
+// batch of 64 at once.
+const probeChunks = 64
+
+func tryZeroCopy(index, queue int) (bool, error) {
+	region, err := offheap.Map(probeChunks * maxChunk)
+	if err != nil {
+		return false, err
+	}
+	defer region.Close()
+	fd, err := newSocket()
+	if err != nil {
+		return false, err
+	}
+	defer unix.Close(fd)
+	if err := registerUMEM(fd, region.Bytes()[:probeChunks*maxChunk], maxChunk); err != nil {
+		return false, err
+	}
+	for _, option := range []int{unix.XDP_UMEM_FILL_RING, unix.XDP_UMEM_COMPLETION_RING, unix.XDP_RX_RING, unix.XDP_TX_RING} {
+		size := uint32(probeChunks)
+		if err := setSocketOption(fd, option, &size); err != nil {
+			return false, fmt.Errorf("make a ring: %w", err)
+		}
+	}
+	to := unix.SockaddrXDP{Flags: unix.XDP_ZEROCOPY | unix.XDP_USE_NEED_WAKEUP, Ifindex: uint32(index), QueueID: uint32(queue)}
+	if err := bindSocket(fd, &to); err != nil {
+		return false, err
+	}
+	return isZeroCopy(fd)
+}
