@@ -4,11 +4,16 @@ import (
 	"fmt"
 	"go/ast"
 	"go/token"
+	"regexp"
 )
 
+// sides are the words by which a type's comment says who works on its atomics.
+var sides = regexp.MustCompile(`(?i)\b((written|read|moved|set|changed|counted|kept|used) by|reads|writes|moves|counts)\b`)
+
 // atomicsNameTheOtherSide wants a comment on every atomic field and package
-// variable, or on the block of adjoining ones that it stands in. That the
-// comment is a good one is for the reviewer.
+// variable, or on the block of adjoining ones that it stands in, or on the
+// type if that one says who writes or reads. That the comment is a good one is
+// for the reviewer.
 func atomicsNameTheOtherSide(t *tree) (found []finding) {
 	for _, f := range t.files {
 		if f.test {
@@ -24,11 +29,20 @@ func atomicsNameTheOtherSide(t *tree) (found []finding) {
 				found = append(found, t.silentFields(x, names)...)
 			case *ast.GenDecl:
 				found = append(found, t.silentVars(x, names)...)
+				return !sides.MatchString(typeDoc(x))
 			}
 			return true
 		})
 	}
 	return found
+}
+
+// typeDoc is the comment of a declaration of one type.
+func typeDoc(d *ast.GenDecl) string {
+	if d.Tok != token.TYPE || len(d.Specs) != 1 {
+		return ""
+	}
+	return d.Doc.Text()
 }
 
 func isAtomic(p string) bool { return p == "sync/atomic" }

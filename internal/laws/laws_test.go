@@ -244,7 +244,10 @@ type s struct {
 
 	c atomic.Bool // set by Close
 	plain int
-}`},
+}
+
+// counts is written by the owner alone, and read by Stats.
+type counts struct { a, b atomic.Uint64 }`},
 	},
 	{
 		"atomics only", "read and write it through sync/atomic everywhere, or make it an atomic type",

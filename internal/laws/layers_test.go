@@ -20,7 +20,7 @@ type layer struct {
 // layers is the plan of the house, top down.
 var layers = []layer{
 	{"root", []string{"=."}, nil, false}, // documentation only
-	{"cmd", []string{"cmd", "examples", "bench"}, []string{"control", "proto", "links", "stack", "arp", "link", "filter", "internal"}, true},
+	{"cmd", []string{"cmd", "examples", "bench", "hack"}, []string{"control", "proto", "links", "stack", "arp", "link", "filter", "internal"}, true},
 	{"control", []string{"control", "metrics"}, []string{"proto", "links", "stack", "arp", "link", "filter", "internal"}, true},
 	{"proto", []string{"proto"}, []string{"stack", "arp", "link", "filter", "internal"}, true},
 	{"inband", []string{"stack/internal"}, []string{"arp", "link", "filter", "internal"}, true},

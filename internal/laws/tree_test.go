@@ -174,7 +174,7 @@ func selector(e ast.Expr) (x, sel string) {
 
 // program says whether a folder holds commands, which may print, log and exit.
 func program(dir string) bool {
-	return within(dir, "cmd") || within(dir, "examples") || within(dir, "bench")
+	return within(dir, "cmd") || within(dir, "examples") || within(dir, "bench") || within(dir, "hack")
 }
 
 // testHelp says whether a package is there for tests only: its name ends in

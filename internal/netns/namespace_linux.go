@@ -42,14 +42,12 @@ func newNamespace() (name string, h handle, err error) {
 	}
 	f, err := os.Open(filepath.Join(Dir, name))
 	if err != nil {
-		removeNamespace(name)
-		return name, handle{}, err
+		return name, handle{}, errors.Join(err, removeNamespace(name))
 	}
 	id, err := f.Stat()
 	if err != nil {
 		f.Close()
-		removeNamespace(name)
-		return name, handle{}, err
+		return name, handle{}, errors.Join(err, removeNamespace(name))
 	}
 	return name, handle{fd: f, id: id}, nil
 }
@@ -109,7 +107,7 @@ func removeStale() {
 		if err != nil || n <= 0 || !errors.Is(unix.Kill(n, 0), unix.ESRCH) {
 			continue
 		}
-		removeNamespace(name) // losing the race against another process that does the same is fine
+		_ = removeNamespace(name) // another process may be doing the same, and win
 	}
 }
 

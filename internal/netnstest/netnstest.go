@@ -9,11 +9,15 @@ import (
 	"github.com/oobnet/oobnet/internal/netns"
 )
 
-// Wire, Host, Config and Offloads are the ones of package netns.
+// The types of package netns, so that a test imports one package.
 type (
-	Wire     = netns.Wire
-	Host     = netns.Host
-	Config   = netns.Config
+	// Wire is a veth pair between two namespaces.
+	Wire = netns.Wire
+	// Host is one end of it.
+	Host = netns.Host
+	// Config describes it.
+	Config = netns.Config
+	// Offloads says where the kernel's transmit offloads stay on.
 	Offloads = netns.Offloads
 )
 

@@ -289,7 +289,7 @@ func TestDoPropagates(t *testing.T) {
 	if !<-exited {
 		t.Error("Goexit ended at the border of the namespace")
 	}
-	if err := w.A.DoErr(func() error { return io.EOF }); err != io.EOF {
+	if err := w.A.DoErr(func() error { return io.EOF }); !errors.Is(err, io.EOF) {
 		t.Errorf("DoErr returned %v", err)
 	}
 }

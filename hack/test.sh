@@ -1,0 +1,73 @@
+#!/bin/sh
+# All that has to hold before a change goes in, stage by stage. It goes on
+# after a failure, so that one run shows everything, and ends with the time of
+# each stage and with what was skipped and why. Arguments name stages to run
+# instead of all.
+set -u
+cd "$(dirname "$0")/.." || exit 1
+mkdir -p .cache
+SKIPS=$PWD/.cache/skips.$$
+export SKIPS
+: >"$SKIPS"
+table=$(mktemp)
+gotest=$(mktemp)
+trap 'rm -f "$SKIPS" "$table" "$gotest"' EXIT
+trap 'exit 130' INT TERM
+
+# Packages whose tests measure time or wait for threads run one after the
+# other: with two at once on two cores, a spinning receiver starves its neighbour.
+timed='^github.com/oobnet/oobnet/(link|arp|stack|proto|control|cmd|examples|bench|internal/(rt|clock|ring|netns|netnstest|vmtest))'
+
+deps() { hack/deps.sh; }
+fmt() { hack/fmt.sh; }
+build() { CGO_ENABLED=0 go build ./...; }
+vet() { go vet ./...; }
+tidy() { hack/tidy.sh; }
+lint() { hack/lint.sh; }
+cross() { hack/cross.sh; }
+fuzz() { hack/fuzz.sh "${FUZZTIME:-5s}"; }
+unit() { tests -count=1 -timeout 5m; }
+race() {
+	if [ "$(go env CGO_ENABLED)" != 1 ] || ! command -v "$(go env CC)" >/dev/null 2>&1; then
+		echo "the race detector needs cgo and a C compiler ($(go env CC)): install gcc"
+		return 3
+	fi
+	tests -race -count=1 -timeout 10m
+}
+tests() {
+	packages=$(go list ./...) || return 1
+	"$gotest" "$@" $(echo "$packages" | grep -Ev "$timed")
+	first=$?
+	"$gotest" -p 1 "$@" $(echo "$packages" | grep -E "$timed") && return $first
+}
+
+status=0
+run() { # stage
+	echo "== $1"
+	start=$(date +%s)
+	"$1"
+	case $? in
+	0) result=ok ;;
+	3)
+		result=skipped
+		echo "stage $1: see above" >>"$SKIPS"
+		;;
+	*)
+		result=FAILED
+		status=1
+		;;
+	esac
+	printf '%-8s %4ds  %s\n' "$1" $(($(date +%s) - start)) $result >>"$table"
+}
+
+CGO_ENABLED=0 go build -o "$gotest" ./hack/gotest || exit 1
+[ $# -gt 0 ] || set -- deps fmt build vet tidy lint unit race fuzz cross
+for stage; do run "$stage"; done
+
+echo "== summary"
+cat "$table"
+if [ -s "$SKIPS" ]; then
+	echo "skipped:"
+	sort -u "$SKIPS" | sed 's/^/  /'
+fi
+exit $status
