@@ -19,7 +19,7 @@ type path struct {
 	after  func() error // takes away what run left, and checks it
 }
 
-func nothing()         {}
+func nothing()          {}
 func nothingErr() error { return nil }
 
 // warmUp is how many batches run before the clock counts: caches, lazily made

@@ -1,5 +1,5 @@
 package bench
-func oursReceive(int) contender { return contender{name:"ours"} }
-func oursSend(int) contender { return contender{name:"ours"} }
-func scaleSuite() []contest { return nil }
-func vethSuite() ([]contest, func(), error) { return nil, nil, nil }
+
+func oursReceive(int) contender { return contender{name: "ours"} }
+func oursSend(int) contender    { return contender{name: "ours"} }
+func scaleSuite() []contest     { return nil }
