@@ -5,6 +5,8 @@ import (
 	"sync/atomic"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/oobnet/oobnet/link"
 )
 
 // doorbell tells the kernel to look at the transmit ring. In copy mode it
@@ -47,6 +49,10 @@ func (q *queue) kick() error {
 			// The frame is consumed and will be completed, but the device
 			// has dropped it: its peer is down, or the frame too long for it.
 			q.txDropped.Add(1)
+			if q.link.dev.state() != link.Up {
+				q.again = true
+				return q.errDown
+			}
 			if q.tx.empty() {
 				return nil
 			}
@@ -54,6 +60,7 @@ func (q *queue) kick() error {
 			continue
 		case unix.EAGAIN, unix.ENOBUFS, unix.EINTR:
 		case unix.ENETDOWN:
+			q.again = true
 			return q.errDown
 		case unix.ENXIO:
 			return q.errGone // the kernel has unbound the socket
@@ -76,15 +83,17 @@ func (q *queue) kick() error {
 // reclaimIdle is what a Reclaim that found nothing does for frames that wait
 // in the ring because an earlier doorbell could not move them.
 func (q *queue) reclaimIdle() {
+	lost := q.link.capabilities.ZeroCopy && q.tx.prod != q.done.cons
+	if !q.again && !lost {
+		return
+	}
+	if q.idle++; q.idle < idleKicks {
+		return
+	}
+	q.idle = 0
 	if q.again {
 		_ = q.kick() // the next Flush says what is wrong
-		return
-	}
-	if !q.link.capabilities.ZeroCopy || q.tx.prod == q.done.cons {
-		return
-	}
-	if q.idle++; q.idle >= idleKicks && q.tx.needWakeup() {
-		q.idle = 0
+	} else if q.tx.needWakeup() {
 		q.doorbell()
 	}
 }

@@ -23,9 +23,9 @@ const (
 	unsentRoom = 64
 	// kickStalls bounds the doorbells of one Flush that moved nothing.
 	kickStalls = 4
-	// idleKicks: with zero copy, every so many empty Reclaims ring the
-	// doorbell again if the driver sleeps on frames of ours; some reap
-	// finished frames only when called.
+	// idleKicks: every so many empty Reclaims ring the doorbell again if an
+	// earlier one could not move all frames or, with zero copy, if frames are
+	// with the driver: some reap finished ones only when called.
 	idleKicks = 64
 )
 
@@ -226,9 +226,8 @@ func (q *queue) Fill(bufs []uint32) int {
 	return int(n)
 }
 
-// Send implements link.Queue. A frame whose buffer the device already has, or
-// whose index names none, is taken and counted as invalid, and does not come
-// back by itself.
+// Send implements link.Queue. A frame whose buffer the device already has is
+// taken and counted as invalid; the buffer comes back once.
 func (q *queue) Send(frames []link.Frame) int {
 	n := int(q.tx.free(uint32(len(frames))))
 	mark := uint16(q.slot*2 + markSend)
@@ -236,21 +235,24 @@ func (q *queue) Send(frames []link.Frame) int {
 	bad, taken := 0, 0
 	for ; taken < n; taken++ {
 		f := &frames[taken]
-		if int(f.Index) >= len(q.held) || q.held[f.Index] != 0 {
+		exists := int(f.Index) < len(q.held)
+		if exists && q.held[f.Index] != 0 {
 			bad++
 			continue
 		}
-		if !q.carries(f) {
-			if q.unsentCount == unsentRoom {
-				break
-			}
+		carried := exists && q.carries(f)
+		if !carried && q.unsentCount == unsentRoom {
+			break
+		}
+		if exists {
+			q.held[f.Index] = mark
+		}
+		if !carried {
 			q.unsent[q.unsentCount] = f.Index
 			q.unsentCount++
-			q.held[f.Index] = mark
 			bad++
 			continue
 		}
-		q.held[f.Index] = mark
 		*q.tx.slot(q.tx.prod + put) = unix.XDPDesc{Addr: uint64(f.Index)<<q.shift + uint64(f.Off), Len: uint32(f.Len)}
 		put++
 	}
@@ -282,13 +284,7 @@ func (q *queue) carries(f *link.Frame) bool {
 
 // Reclaim implements link.Queue.
 func (q *queue) Reclaim(bufs []uint32) int {
-	total := 0
-	for q.unsentCount > 0 && total < len(bufs) {
-		q.unsentCount--
-		bufs[total] = q.unsent[q.unsentCount]
-		q.held[bufs[total]] = 0
-		total++
-	}
+	total := q.reclaimUnsent(bufs)
 	n := q.done.ready(uint32(len(bufs) - total))
 	if n == 0 {
 		q.reclaimIdle()
@@ -309,13 +305,26 @@ func (q *queue) Reclaim(bufs []uint32) int {
 	return total + int(n)
 }
 
+// reclaimUnsent gives back what Send has refused.
+func (q *queue) reclaimUnsent(bufs []uint32) int {
+	n := min(q.unsentCount, len(bufs))
+	for i := range n {
+		q.unsentCount--
+		bufs[i] = q.unsent[q.unsentCount]
+		if int(bufs[i]) < len(q.held) {
+			q.held[bufs[i]] = 0
+		}
+	}
+	return n
+}
+
 // Drain implements link.Queue. The rings are gone by now; the marks are not.
 func (q *queue) Drain(bufs []uint32) int {
 	if !q.link.stopped.Load() {
 		return 0
 	}
 	receive, send := uint16(q.slot*2+markReceive), uint16(q.slot*2+markSend)
-	n := 0
+	n := q.reclaimUnsent(bufs)
 	for ; q.drained < len(q.held) && n < len(bufs); q.drained++ {
 		if m := q.held[q.drained]; m == receive || m == send {
 			q.held[q.drained] = 0
