@@ -1,0 +1,390 @@
+package inband
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"math/rand/v2"
+	"net/netip"
+	"syscall"
+	"testing"
+	"time"
+)
+
+func outgoing(src, dst netip.AddrPort, payload []byte) Outgoing {
+	return Outgoing{Protocol: protoUDP, Src: src.Addr(), Dst: dst.Addr(), Transport: udp(src, dst, payload)}
+}
+
+var (
+	apA, apB = netip.AddrPortFrom(addrA, 1000), netip.AddrPortFrom(addrB, 2000)
+)
+
+func TestSendAsksByARPAndArrives(t *testing.T) {
+	a, b := newPair(t, Config{})
+	o := outgoing(apA, apB, []byte("hello"))
+	o.TTL, o.TOS = 7, 0x48
+	if err := a.Send(o); err != nil {
+		t.Fatal(err)
+	}
+	d := next(t, "datagram", b.datagrams)
+	if d.Port != 1 || d.Protocol != protoUDP || d.Src != addrA || d.Dst != addrB || d.TTL != 7 || d.TOS != 0x48 || d.ChecksumVerified {
+		t.Errorf("got %+v", d)
+	}
+	if !bytes.Equal(d.Transport, o.Transport) {
+		t.Errorf("transport % x, want % x", d.Transport, o.Transport)
+	}
+	if sent := a.frames(); len(sent) < 2 {
+		t.Errorf("%d frames, want a request and the packet", len(sent))
+	} else if q, ok := parseARP(sent[0][14:]); !ok || q.op != arpRequest || q.targetIP != addrB || q.senderIP != addrA {
+		t.Errorf("first frame % x, want an ARP request for %v", sent[0], addrB)
+	}
+	// The answer resolves at a; the request taught b.
+	a.waitState(t, addrB, Reachable)
+	if mac, state, ok := b.Lookup(1, addrA); !ok || mac != macA || state != Stale {
+		t.Errorf("b knows %v %x %v, want stale", ok, mac, state)
+	}
+	// b answers without asking first, and has it confirmed at once.
+	if err := b.Send(outgoing(apB, apA, []byte("back"))); err != nil {
+		t.Fatal(err)
+	}
+	next(t, "answer", a.datagrams)
+	b.waitState(t, addrA, Reachable)
+}
+
+func TestFragmentsOfTheLargestDatagram(t *testing.T) {
+	a, b := newPair(t, Config{})
+	payload := make([]byte, 65507)
+	r := rand.NewChaCha8([32]byte{1})
+	r.Read(payload)
+	for range 3 {
+		if err := a.Send(outgoing(apA, apB, payload)); err != nil {
+			t.Fatal(err)
+		}
+		if d := next(t, "datagram", b.datagrams); !bytes.Equal(d.Transport[udpHeaderSize:], payload) {
+			t.Fatal("payload differs")
+		}
+	}
+	ids := make(map[uint16]int)
+	for _, f := range a.frames() {
+		if isARP(f) {
+			continue
+		}
+		ids[binary.BigEndian.Uint16(f[14+4:])]++
+		if f[14+6]&0x40 != 0 {
+			t.Error("DF on a fragment")
+		}
+		if len(f) > 14+1500 {
+			t.Errorf("frame of %d bytes", len(f))
+		}
+	}
+	if len(ids) != 3 {
+		t.Errorf("identifications %v, want three", ids)
+	}
+	if st := b.Stats(); st.Reassembled != 3 || st.ReassemblyMemory != 0 || st.Fragments != 3*45 {
+		t.Errorf("stats %+v", st)
+	}
+	if err := a.Send(outgoing(apA, apB, make([]byte, 65508))); !errors.Is(err, syscall.EMSGSIZE) {
+		t.Errorf("65508 bytes: %v, want EMSGSIZE", err)
+	}
+}
+
+func TestDontFragment(t *testing.T) {
+	a, b := newPair(t, Config{})
+	o := outgoing(apA, apB, make([]byte, 1472))
+	o.DontFragment = true
+	if err := a.Send(o); err != nil {
+		t.Fatal(err)
+	}
+	next(t, "datagram", b.datagrams)
+	if f := a.frames(); f[len(f)-1][14+6]&0x40 == 0 && !isARP(f[len(f)-1]) {
+		t.Error("DF is not set")
+	}
+	o = outgoing(apA, apB, make([]byte, 1473))
+	o.DontFragment = true
+	if err := a.Send(o); !errors.Is(err, syscall.EMSGSIZE) {
+		t.Errorf("over the MTU: %v, want EMSGSIZE", err)
+	}
+	if err := a.SetMTU(1, 1501); err != nil {
+		t.Fatal(err)
+	}
+	if err := a.Send(o); err != nil {
+		t.Errorf("after SetMTU: %v", err)
+	}
+	next(t, "datagram", b.datagrams)
+}
+
+func TestLoopBackToOwnAddress(t *testing.T) {
+	a := newSide(t, "a", macA, Config{}, Port{Addrs: []netip.Prefix{netA}})
+	other := netip.MustParsePrefix("10.2.0.1/24")
+	if err := a.AddPort(Port{ID: 2, Name: "a2", MAC: macB, MTU: 1500, Addrs: []netip.Prefix{other}}); err != nil {
+		t.Fatal(err)
+	}
+	for port := range uint32(3) {
+		for _, dst := range []netip.Addr{addrA, other.Addr()} {
+			o := outgoing(apA, netip.AddrPortFrom(dst, 9), make([]byte, 3000))
+			o.Port = port
+			if err := a.Send(o); err != nil {
+				t.Fatalf("by port %d to %v: %v", port, dst, err)
+			}
+			if d := next(t, "datagram", a.datagrams); d.Dst != dst || len(d.Transport) != 3008 {
+				t.Errorf("got %v, %d bytes", d.Dst, len(d.Transport))
+			}
+		}
+	}
+	for _, f := range a.frames() {
+		if !isARP(f) && f[14+9] == protoUDP {
+			t.Errorf("went to the wire: % x", f[:42])
+		}
+	}
+}
+
+func TestSendErrors(t *testing.T) {
+	a := newSide(t, "a", macA, Config{}, Port{Addrs: []netip.Prefix{netA}})
+	far := netip.MustParseAddrPort("192.0.2.1:5")
+	noPort := outgoing(apA, apB, nil)
+	noPort.Port = 7
+	for _, c := range []struct {
+		name string
+		o    Outgoing
+		want syscall.Errno
+	}{
+		{"no route", outgoing(apA, far, nil), syscall.ENETUNREACH},
+		{"no port", noPort, syscall.ENETDOWN},
+		{"foreign source", outgoing(apB, apA, nil), syscall.EADDRNOTAVAIL},
+		{"no destination", Outgoing{Src: addrA}, syscall.EINVAL},
+		{"IPv6", Outgoing{Src: addrA, Dst: netip.IPv6Loopback()}, syscall.EINVAL},
+	} {
+		if err := a.Send(c.o); !errors.Is(err, c.want) {
+			t.Errorf("%s: %v, want %v", c.name, err, c.want)
+		}
+	}
+	// A neighbour that never answers may not take memory without bound.
+	var last error
+	for range maxPending + 2 {
+		last = a.Send(outgoing(apA, apB, nil))
+	}
+	if !errors.Is(last, syscall.ENOBUFS) {
+		t.Errorf("datagram %d to a silent neighbour: %v, want ENOBUFS", maxPending+2, last)
+	}
+	if st := a.Stats(); st.SendErrors == 0 || st.Sends == 0 {
+		t.Errorf("stats %+v", st)
+	}
+}
+
+func TestRouteByGateway(t *testing.T) {
+	a, b := newPair(t, Config{})
+	far := netip.MustParsePrefix("192.0.2.9/32")
+	if err := b.AddAddr(1, far); err != nil {
+		t.Fatal(err)
+	}
+	err := a.SetRoutes([]Route{
+		{Dst: netip.MustParsePrefix("0.0.0.0/0"), Gateway: netip.MustParseAddr("10.1.0.77"), Port: 1},
+		{Dst: netip.MustParsePrefix("192.0.2.0/24"), Gateway: addrB, Port: 1},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := a.Send(outgoing(apA, netip.AddrPortFrom(far.Addr(), 9), []byte("x"))); err != nil {
+		t.Fatal(err)
+	}
+	if d := next(t, "datagram by the longer route", b.datagrams); d.Dst != far.Addr() {
+		t.Errorf("got %v", d.Dst)
+	}
+	if err := a.SetRoutes([]Route{{Dst: far, Port: 9}}); !errors.Is(err, syscall.ENODEV) {
+		t.Errorf("route by a port that is not there: %v, want ENODEV", err)
+	}
+}
+
+func TestPortUnreachableReachesTheSender(t *testing.T) {
+	for _, bound := range []bool{false, true} {
+		a, b := newPair(t, Config{})
+		b.set(func() { b.take = func(Datagram) bool { return false } })
+		if bound { // the same answer where b has its own errors of the port bound
+			if err := b.BindErrors(protoUDP, apB.Port()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := a.BindErrors(protoUDP, apA.Port()); err != nil {
+			t.Fatal(err)
+		}
+		if err := a.BindErrors(protoUDP, apA.Port()); err != nil { // bindings are counted
+			t.Fatal(err)
+		}
+		if err := a.UnbindErrors(protoUDP, apA.Port()); err != nil {
+			t.Fatal(err)
+		}
+		a.Send(outgoing(apA, apB, []byte("anyone?")))
+		e := next(t, "error", a.errors)
+		if e != (TransportError{Port: 1, Protocol: protoUDP, Local: apA, Remote: apB, Kind: PortUnreachable}) {
+			t.Errorf("got %+v", e)
+		}
+		if st := b.Stats(); st.Unclaimed != 1 || st.ICMPUnreachableSent != 1 {
+			t.Errorf("stats of b %+v", st)
+		}
+		if err := a.UnbindErrors(protoUDP, apA.Port()); err != nil {
+			t.Fatal(err)
+		}
+		if err := a.UnbindErrors(protoUDP, apA.Port()); !errors.Is(err, syscall.ENOENT) {
+			t.Errorf("unbinding once too often: %v", err)
+		}
+		a.Send(outgoing(apA, apB, []byte("anyone?")))
+		eventually(t, "second unreachable", func() bool { return a.Stats().ICMPUnreachableReceived == 2 })
+		if len(a.errors) != 0 {
+			t.Error("an error came after UnbindErrors")
+		}
+	}
+}
+
+func TestNoErrorToManyOrForCorruption(t *testing.T) {
+	b := newSide(t, "b", macB, Config{}, Port{Addrs: []netip.Prefix{netB}})
+	b.set(func() { b.take = func(Datagram) bool { return false } })
+	group := netip.MustParseAddr("239.1.2.3")
+	if err := b.JoinGroup(1, group); err != nil {
+		t.Fatal(err)
+	}
+	b.SetStatic(1, addrA, macA)
+	skip := len(b.frames())
+	send := func(dst netip.Addr, spoil bool) {
+		u := udp(apA, netip.AddrPortFrom(dst, 9), []byte("x"))
+		if spoil {
+			u[8] ^= 1
+		}
+		mac := macB
+		if dst != addrB {
+			mac = broadcastMAC
+		}
+		b.Input(1, frame(mac, macA, 0x0800, ipv4Packet(addrA, dst, protoUDP, 1, 0, u)))
+	}
+	send(group, false)
+	send(broadcastAddr, false)
+	send(netip.MustParseAddr("10.1.0.255"), false)
+	send(addrB, true)
+	if f := b.frames()[skip:]; len(icmpOf(f)) != 0 {
+		t.Errorf("answered with % x", f)
+	}
+	if st := b.Stats(); st.Unclaimed != 3 || st.UDPChecksum != 1 {
+		t.Errorf("stats %+v", st)
+	}
+	send(addrB, false)
+	if f := icmpOf(b.frames()[skip:]); len(f) != 1 {
+		t.Errorf("%d answers to a good datagram, want 1", len(f))
+	}
+}
+
+// icmpOf keeps the ICMP packets among frames.
+func icmpOf(frames [][]byte) (icmp [][]byte) {
+	for _, f := range frames {
+		if !isARP(f) && f[14+9] == protoICMP {
+			icmp = append(icmp, f[14+20:])
+		}
+	}
+	return icmp
+}
+
+func TestPartialChecksum(t *testing.T) {
+	for _, partial := range []bool{false, true} {
+		b := newSide(t, "b", macB, Config{}, Port{Addrs: []netip.Prefix{netB}, PartialChecksum: partial})
+		b.SetStatic(1, addrA, macA)
+		u := udp(apA, apB, []byte("partial"))
+		binary.BigEndian.PutUint16(u[6:], pseudo(addrA, addrB, len(u)))
+		in := frame(macB, macA, 0x0800, ipv4Packet(addrA, addrB, protoUDP, 1, 0, u))
+		b.Input(1, in)
+		if d := next(t, "datagram", b.datagrams); d.ChecksumVerified {
+			t.Error("claims to have verified")
+		}
+		b.set(func() { b.take = func(Datagram) bool { return false } })
+		b.Input(1, in)
+		if st, want := b.Stats(), map[bool]uint64{true: 1}[partial]; st.Unclaimed != want || st.UDPChecksum != 1-want {
+			t.Errorf("partial %v: stats %+v", partial, st)
+		}
+	}
+}
+
+func TestUDPLength(t *testing.T) {
+	b := newSide(t, "b", macB, Config{}, Port{Addrs: []netip.Prefix{netB}})
+	for length, want := range map[uint16]int{7: 0, 8: 8, 12: 12, 13: 0, 0: 0, 0xffff: 0} {
+		u := udp(apA, apB, []byte("abcd"))
+		binary.BigEndian.PutUint16(u[4:], length)
+		b.Input(1, frame(macB, macA, 0x0800, ipv4Packet(addrA, addrB, protoUDP, 1, 0, u)))
+		if want == 0 {
+			if len(b.datagrams) != 0 {
+				t.Errorf("length %d was delivered: %+v", length, <-b.datagrams)
+			}
+		} else if d := next(t, "datagram", b.datagrams); len(d.Transport) != want {
+			t.Errorf("length %d: %d bytes", length, len(d.Transport))
+		}
+	}
+	if st := b.Stats(); st.UDPMalformed != 4 {
+		t.Errorf("stats %+v", st)
+	}
+}
+
+func TestOtherProtocols(t *testing.T) {
+	const mine, nobodys = 253, 254 // RFC 3692: for experiments
+	b := newSide(t, "b", macB, Config{Protocols: []uint8{protoUDP, mine}}, Port{Addrs: []netip.Prefix{netB}})
+	b.SetStatic(1, addrA, macA)
+	b.Input(1, frame(macB, macA, 0x0800, ipv4Packet(addrA, addrB, mine, 1, 0, []byte("abc"))))
+	if d := next(t, "datagram", b.datagrams); d.Protocol != mine || string(d.Transport) != "abc" {
+		t.Errorf("got %+v", d)
+	}
+	skip := len(b.frames())
+	b.Input(1, frame(macB, macA, 0x0800, ipv4Packet(addrA, addrB, nobodys, 1, 0, []byte("abc"))))
+	if f := icmpOf(b.frames()[skip:]); len(f) != 1 || f[0][0] != 3 || f[0][1] != 2 {
+		t.Errorf("got % x, want protocol unreachable", f)
+	}
+	if st := b.Stats(); st.UnknownProtocol != 1 {
+		t.Errorf("stats %+v", st)
+	}
+	if err := b.BindErrors(nobodys, 0); !errors.Is(err, syscall.EPROTONOSUPPORT) {
+		t.Errorf("binding a protocol that is not ours: %v", err)
+	}
+}
+
+func TestICMPErrorKinds(t *testing.T) {
+	a := newSide(t, "a", macA, Config{}, Port{Addrs: []netip.Prefix{netA}})
+	if err := a.BindErrors(protoUDP, apA.Port()); err != nil {
+		t.Fatal(err)
+	}
+	router := netip.MustParseAddr("10.1.0.254")
+	quoted := ipv4Packet(addrA, addrB, protoUDP, 1, 0, udp(apA, apB, []byte("x")))[:28]
+	for code, want := range map[byte]ErrorKind{0: NetUnreachable, 1: HostUnreachable, 2: ProtocolUnreachable, 3: PortUnreachable, 4: PacketTooBig, 5: HostUnreachable} {
+		msg := append([]byte{3, code, 0, 0, 0, 0, 0, 0}, quoted...)
+		if code == 4 {
+			binary.BigEndian.PutUint16(msg[6:], 1400)
+		}
+		binary.BigEndian.PutUint16(msg[2:], ^sum(msg, 0))
+		in := frame(macA, macB, 0x0800, ipv4Packet(router, addrA, protoICMP, 1, 0, msg))
+		a.Input(1, in)
+		wantErr := TransportError{Port: 1, Protocol: protoUDP, Local: apA, Remote: apB, Kind: want}
+		if code == 4 {
+			wantErr.MTU = 1400
+		}
+		if e := next(t, want.String(), a.errors); e != wantErr {
+			t.Errorf("code %d: got %+v, want %+v", code, e, wantErr)
+		}
+		in[len(in)-1] ^= 1 // the checksum no longer holds
+		a.Input(1, in)
+	}
+	if len(a.errors) != 0 || a.Stats().ICMPInvalid != 6 {
+		t.Errorf("corrupt ICMP errors were believed: %+v", a.Stats())
+	}
+}
+
+func TestResolutionFailureIsReported(t *testing.T) {
+	a := newSide(t, "a", macA, Config{}, Port{Addrs: []netip.Prefix{netA}})
+	if err := a.BindErrors(protoUDP, apA.Port()); err != nil {
+		t.Fatal(err)
+	}
+	start := time.Now()
+	if err := a.Send(outgoing(apA, apB, []byte("x"))); err != nil {
+		t.Fatal(err)
+	}
+	e := next(t, "error", a.errors)
+	if e != (TransportError{Port: 1, Protocol: protoUDP, Local: apA, Remote: apB, Kind: HostUnreachable}) {
+		t.Errorf("got %+v", e)
+	}
+	if d := time.Since(start); d < 2*time.Second {
+		t.Errorf("gave up after %v", d)
+	}
+	a.waitState(t, addrB, Failed)
+}
