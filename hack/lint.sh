@@ -1,7 +1,7 @@
 #!/bin/sh
 # Runs golangci-lint at the version below over the arguments (default ./...).
 # It is built from the Go module proxy into .cache/bin, once.
-# Exit status 3: it could not be had.
+# Exit status 75: it could not be had.
 set -u
 version=v2.15.0
 
@@ -14,7 +14,7 @@ if [ ! -x "$bin" ]; then
 	if ! out=$(GOBIN=$tmp GOFLAGS= GOOS= GOARCH= CGO_ENABLED=0 go install "github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$version" 2>&1); then
 		echo "$out" | tail -5
 		rm -rf "$tmp"
-		exit 3
+		exit 75
 	fi
 	mv "$tmp/golangci-lint" "$bin" && rmdir "$tmp"
 fi

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Fails if go.mod or go.sum is not what go mod tidy would write.
-# Exit status 3: that could not be found out, for want of a module.
+# Exit status 75: that could not be found out, for want of a module.
 set -u
 cd "$(dirname "$0")/.." || exit 1
 err=$(mktemp)
@@ -13,4 +13,4 @@ if [ -n "$out" ]; then
 fi
 tail -5 "$err"
 rm -f "$err"
-exit 3
+exit 75

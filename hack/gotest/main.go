@@ -97,6 +97,7 @@ func show(events io.Reader, out io.Writer) (skips []string, err error) {
 		case e.Action == "fail":
 			fmt.Fprint(out, text(said[key]))
 			delete(said, key)
+		case e.Test == "" && e.Action == "skip": // a package without tests
 		case e.Action == "skip":
 			skip := fmt.Sprintf("%s %s: %s", e.Package, e.Test, reason(text(said[key])))
 			skips = append(skips, skip)

@@ -21,6 +21,8 @@ const stream = `{"Action":"run","Package":"p","Test":"TestA"}
 {"Action":"output","Package":"r","Output":"PASS\n"}
 {"Action":"output","Package":"r","Output":"ok  \tr\t0.2s\n"}
 {"Action":"pass","Package":"r"}
+{"Action":"output","Package":"s","Output":"?   \ts\t[no test files]\n"}
+{"Action":"skip","Package":"s"}
 `
 
 func TestShow(t *testing.T) {
@@ -37,7 +39,7 @@ func TestShow(t *testing.T) {
 			t.Errorf("no %q in:\n%s", want, out.String())
 		}
 	}
-	for _, not := range []string{"chatter", "PASS"} {
+	for _, not := range []string{"chatter", "PASS", "SKIP s"} {
 		if strings.Contains(out.String(), not) {
 			t.Errorf("%q in:\n%s", not, out.String())
 		}
