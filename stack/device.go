@@ -1,0 +1,372 @@
+package stack
+
+import (
+	"fmt"
+	"net"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/oobnet/oobnet/internal/ring"
+	"github.com/oobnet/oobnet/internal/rt"
+	"github.com/oobnet/oobnet/internal/wire"
+	"github.com/oobnet/oobnet/link"
+)
+
+// DefaultRXBuffers of each queue.
+const DefaultRXBuffers = 1024
+
+// closeTimeout is how long Close waits for buffers that applications hold
+// before it says that they are missing.
+const closeTimeout = time.Second
+
+// sendOutTimeout is how long Close lets queued frames leave: a full pool of
+// 2048 frames of 1500 bytes takes 25 ms at 1 Gbit/s.
+const sendOutTimeout = 100 * time.Millisecond
+
+// DeviceConfig says how a link is attached. The zero value and nil mean the
+// defaults, which are EVL's where EVL has any.
+type DeviceConfig struct {
+	// PoolSize of the TX pool, buffers: DefaultPoolSize by default,
+	// MaxPoolSize at most.
+	PoolSize int
+	// BufferSize in bytes: one page by default, four at most, a power of two,
+	// never less than the MTU needs. The link may have a lower limit.
+	BufferSize int
+	// RXBuffers of each queue, a power of two: DefaultRXBuffers by default.
+	RXBuffers int
+	// Poll is how the RX threads wait: link.Adaptive by default.
+	Poll link.PollMode
+	// RXCPUs and TXCPUs pin the thread of queue i to the i-th CPU, and begin
+	// anew when there are more queues; empty: not pinned.
+	RXCPUs, TXCPUs []int
+	// Priority of the threads in SCHED_FIFO, 1 to 99; 0: ordinary scheduling.
+	// EVL's threads run at 50. What the machine refuses is in Threads.
+	Priority int
+}
+
+// complete fills in defaults and checks the rest against the link.
+func (c *DeviceConfig) complete(l link.Link) error {
+	caps := l.Capabilities()
+	if c.PoolSize == 0 {
+		c.PoolSize = DefaultPoolSize
+	}
+	if c.BufferSize == 0 {
+		c.BufferSize = link.PageSize
+		for need := frameRoom(l); c.BufferSize < need && c.BufferSize < caps.MaxBufferSize; {
+			c.BufferSize *= 2
+		}
+	}
+	if c.RXBuffers == 0 {
+		c.RXBuffers = DefaultRXBuffers
+	}
+	switch {
+	case c.PoolSize < 0 || c.PoolSize > MaxPoolSize:
+		return fmt.Errorf("pool of %d buffers: %w: want at most %d", c.PoolSize, syscall.EINVAL, MaxPoolSize)
+	case c.BufferSize > caps.MaxBufferSize:
+		return fmt.Errorf("buffers of %d bytes: %w: this link takes at most %d", c.BufferSize, syscall.EINVAL, caps.MaxBufferSize)
+	case c.BufferSize < frameRoom(l):
+		return fmt.Errorf("buffers of %d bytes: %w: an MTU of %d needs %d: raise BufferSize or lower the MTU",
+			c.BufferSize, syscall.EINVAL, l.MTU(), frameRoom(l))
+	case c.Priority < 0 || c.Priority > rt.MaxPriority:
+		return fmt.Errorf("priority %d: %w: want 0 to %d", c.Priority, syscall.EINVAL, rt.MaxPriority)
+	}
+	return nil
+}
+
+// frameRoom is what a buffer needs for the longest frame, sent or received.
+func frameRoom(l link.Link) int {
+	tx := HeaderRoom + l.MTU()
+	rx := l.Capabilities().RXHeadroom + wire.EthernetHeaderLen + wire.VLANTagLen + l.MTU()
+	return max(tx, rx)
+}
+
+// Device is a link attached to a stack, with its TX pool, its threads and its
+// counters. Its methods may be called by any goroutine, but for Poll.
+type Device struct {
+	stack  *Stack
+	link   link.Link
+	name   string
+	cfg    DeviceConfig
+	poll   link.PollMode
+	mem    *link.Memory
+	layout link.Layout
+	pool   pool
+	rx     []*rxQueue
+	tx     []*txQueue
+	// ports is replaced by the control path and read by every RX step.
+	ports atomic.Pointer[portTable]
+	// shares counts the owners of a received buffer that several sockets have.
+	shares []atomic.Int32
+	// queuedFrame describes the frame in a buffer that is on a TX list: written
+	// by the sender before it pushes, read by the queue's owner.
+	queuedFrame []link.Frame
+	// fault is why nothing can be sent now: set by whoever finds out, taken
+	// back by the keeper.
+	fault atomic.Pointer[fault]
+
+	threads      sync.WaitGroup
+	inBandThread parker
+	// inBandNoBuffer counts frames of the in-band stage that found the pool
+	// (its share of it) empty.
+	inBandNoBuffer atomic.Uint64
+	polling        atomic.Bool
+	stopping       atomic.Bool
+	closing        chan struct{}
+
+	closeMu sync.Mutex
+	closed  bool
+}
+
+// fault is an error in a form that can be swapped atomically.
+type fault struct{ error }
+
+// Attach makes the link a device of the stack: it makes the region, gives the
+// link its receive buffers, and starts the threads. The stack owns the link
+// from then on and closes it. On an error the link is still the caller's.
+// Errors say which limit was broken and wrap EINVAL, ENOMEM, or what the link
+// reports; net.ErrClosed after Close.
+func (s *Stack) Attach(l link.Link, cfg *DeviceConfig) (*Device, error) {
+	d := &Device{stack: s, link: l, name: l.Name(), closing: make(chan struct{})}
+	if cfg != nil {
+		d.cfg = *cfg
+	}
+	if err := d.cfg.complete(l); err != nil {
+		return nil, fmt.Errorf("stack: attach %s: %w", d.name, err)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.closedErr(); err != nil {
+		return nil, err
+	}
+	mem, err := l.Attach(link.Layout{
+		BufferSize: d.cfg.BufferSize, Queues: l.Queues(), RXBuffers: d.cfg.RXBuffers, TXBuffers: d.cfg.PoolSize,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("stack: attach %s: %w", d.name, err)
+	}
+	d.mem, d.layout, d.poll = mem, mem.Layout(), d.cfg.Poll
+	d.build()
+	s.devices = append(s.devices, d)
+	d.start()
+	return d, nil
+}
+
+// build makes the queues and the pool over the region.
+func (d *Device) build() {
+	links := ring.NewLinks(d.layout.Buffers())
+	d.pool.init(links, d.layout, d.link.MTU())
+	d.shares = make([]atomic.Int32, d.layout.RXTotal())
+	d.queuedFrame = make([]link.Frame, d.layout.Buffers())
+	d.inBandThread.init()
+	d.ports.Store(&portTable{})
+	for i := range d.layout.Queues {
+		q := d.link.Queue(i)
+		r := &rxQueue{dev: d, q: q, spare: make([]uint32, 0, 2*rxBatch), demote: newDemoteQueue(d.layout.BufferSize, &d.inBandThread)}
+		r.run = Batch{Device: d, Packets: r.packets[:0]}
+		r.home.Init(links)
+		for b := d.layout.RXBuffers - 1; b >= 0; b-- {
+			r.home.Push(uint32(i*d.layout.RXBuffers + b))
+		}
+		r.refill()
+		d.rx = append(d.rx, r)
+		t := new(txQueue)
+		t.init(d, q, links)
+		d.tx = append(d.tx, t)
+	}
+}
+
+// Name is the link's name.
+func (d *Device) Name() string { return d.name }
+
+// Stack is whose device it is.
+func (d *Device) Stack() *Stack { return d.stack }
+
+// Link is the link behind the device. Its queues are the device's.
+func (d *Device) Link() link.Link { return d.link }
+
+// Memory is the link's region.
+func (d *Device) Memory() *link.Memory { return d.mem }
+
+// Config returns the sizes and options in force.
+func (d *Device) Config() DeviceConfig { return d.cfg }
+
+// MTU is the largest IPv4 packet of an untagged port, bytes.
+func (d *Device) MTU() int { return d.link.MTU() }
+
+// Fault says why nothing can be sent: ENETDOWN or ENODEV wrapped, or
+// net.ErrClosed; nil: nothing is wrong.
+func (d *Device) Fault() error {
+	if f := d.fault.Load(); f != nil {
+		return f.error
+	}
+	return nil
+}
+
+// setFault replaces the fault, nil for none; net.ErrClosed stays for good.
+func (d *Device) setFault(err error) {
+	for {
+		old := d.fault.Load()
+		if old != nil && old.error == net.ErrClosed {
+			return
+		}
+		var f *fault
+		if err != nil {
+			f = &fault{err}
+		}
+		if d.fault.CompareAndSwap(old, f) {
+			return
+		}
+	}
+}
+
+// Close disables the device's ports, unblocks senders with net.ErrClosed,
+// stops the threads, takes back every buffer and closes the link. It takes a
+// second at most. If applications still hold buffers (leases, datagrams not
+// released) the region stays mapped, so that they do not fault, and the error
+// says how many; Close may then be called again. Idempotent.
+func (d *Device) Close() error {
+	d.closeMu.Lock()
+	defer d.closeMu.Unlock()
+	if d.closed {
+		return nil
+	}
+	d.quiet()
+	if missing := d.collect(time.Now().Add(closeTimeout)); missing > 0 {
+		return fmt.Errorf("stack: close %s: %d of %d buffers are still held by the application: release its datagrams and leases, and close again: %w",
+			d.name, missing, d.layout.Buffers(), syscall.EBUSY)
+	}
+	d.closed = true
+	d.stack.forget(d)
+	if err := d.link.Close(); err != nil {
+		return fmt.Errorf("stack: close %s: %w", d.name, err)
+	}
+	return nil
+}
+
+// quiet brings all of the device's own activity to an end.
+func (d *Device) quiet() {
+	if d.stopping.Load() {
+		return
+	}
+	d.stack.disablePorts(d)
+	d.setFault(net.ErrClosed)
+	d.sendOut(time.Now().Add(sendOutTimeout))
+	d.stopping.Store(true)
+	close(d.closing)
+	stopped := d.link.Stop()
+	for _, r := range d.rx {
+		r.q.Wake()
+	}
+	for _, t := range d.tx {
+		t.thread.unpark()
+	}
+	d.inBandThread.unpark()
+	d.threads.Wait()
+	// A Poll under way sees stopping before its next step.
+	for !d.polling.CompareAndSwap(false, true) {
+		time.Sleep(time.Millisecond)
+	}
+	if stopped != nil {
+		// Not fatal: what the device still holds shows in the count of buffers.
+		d.stack.note(fmt.Errorf("stack: stop %s: %w", d.name, stopped))
+	}
+	for _, t := range d.tx {
+		for !t.owner.CompareAndSwap(txFree, txClosed) {
+			time.Sleep(time.Millisecond)
+		}
+	}
+}
+
+// sendOut lets what senders have queued leave, until the deadline.
+func (d *Device) sendOut(deadline time.Time) {
+	for _, t := range d.tx {
+		for t.waiting.Load() != 0 && time.Now().Before(deadline) {
+			if !t.drain() {
+				time.Sleep(time.Millisecond)
+			}
+		}
+	}
+}
+
+// collect gathers all buffers, from wherever they are, until the deadline, and
+// returns how many are missing. Every buffer is in exactly one place.
+func (d *Device) collect(deadline time.Time) (missing int) {
+	back := make([]bool, d.layout.Buffers())
+	missing = len(back)
+	found := func(index uint32) {
+		if !back[index] {
+			back[index] = true
+			missing--
+		}
+	}
+	for {
+		d.gather(found)
+		if missing == 0 || time.Now().After(deadline) {
+			break
+		}
+		time.Sleep(time.Millisecond)
+	}
+	if missing > 0 {
+		// Close will be called again: what is here must be found then too.
+		for i, here := range back {
+			if here {
+				d.pool.free.Push(uint32(i))
+			}
+		}
+	}
+	return missing
+}
+
+// gather empties every place where a buffer can be when the device is quiet.
+func (d *Device) gather(found func(uint32)) {
+	for _, p := range d.stack.protocols() {
+		p.Purge(d)
+	}
+	var bufs [txDone]uint32
+	all := func(take func([]uint32) int) {
+		for n := take(bufs[:]); n > 0; n = take(bufs[:]) {
+			for _, index := range bufs[:n] {
+				found(index)
+			}
+		}
+	}
+	all(d.pool.free.PopN)
+	for _, r := range d.rx {
+		all(r.home.PopN)
+		for _, index := range r.spare {
+			found(index)
+		}
+		r.spare = r.spare[:0]
+	}
+	for _, t := range d.tx {
+		all(t.q.Reclaim)
+		all(t.q.Drain)
+		for p := range t.lists {
+			all(t.lists[p].PopN)
+			t.emptyChain(&t.chains[p], found)
+		}
+		all(t.inBand.PopN)
+		t.emptyChain(&t.inBandChain, found)
+	}
+}
+
+func (t *txQueue) emptyChain(chain *uint32, found func(uint32)) {
+	for *chain != ring.Nil {
+		next := t.inBand.Next(*chain)
+		found(*chain)
+		*chain = next
+	}
+}
+
+// threadName cuts a device's name so that the suffix survives the kernel's 15
+// bytes.
+func threadName(device, suffix string, queue, queues int) string {
+	if queues > 1 {
+		suffix += strconv.Itoa(queue)
+	}
+	const most = 15
+	return device[:min(len(device), most-len(suffix))] + suffix
+}

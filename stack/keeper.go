@@ -1,0 +1,285 @@
+package stack
+
+import (
+	"fmt"
+	"net"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/oobnet/oobnet/arp"
+	"github.com/oobnet/oobnet/internal/ring"
+	"github.com/oobnet/oobnet/link"
+	"github.com/oobnet/oobnet/stack/internal/inband"
+)
+
+const (
+	// keeperTick is how often links are looked at and probes are due.
+	keeperTick = 100 * time.Millisecond
+	// sendSlots bounds the demoted datagrams that wait to be sent; eventSlots
+	// the neighbour events. The in-band stage sends one in about a microsecond.
+	sendSlots  = 256
+	eventSlots = 1024
+	// maxWanted bounds the destinations whose next hop is being asked for.
+	maxWanted = 1024
+)
+
+// keeper is the stack's one goroutine of its own. It sends what was demoted,
+// keeps the front cache true, and watches the links.
+type keeper struct {
+	s      *Stack
+	sends  *ring.Ring[*Outgoing]
+	events *ring.Ring[inband.NeighborEvent]
+	// lost says that an event found no room: then every entry is checked
+	// against what the in-band stage knows now.
+	lost    atomic.Bool
+	thread  parker
+	ticker  *time.Ticker
+	done    sync.WaitGroup
+	stopped atomic.Bool
+
+	// wanted are the destinations that were sent in-band, by next hop: they
+	// enter the front cache when the next hop is known. The keeper's own.
+	wanted map[neighborKey]map[netip.Addr]struct{}
+	wants  int
+
+	demoted, sendFull, sendErrors, eventsLost atomic.Uint64
+}
+
+// neighborKey names a next hop.
+type neighborKey struct {
+	port *Port
+	addr netip.Addr
+}
+
+func newKeeper(s *Stack) *keeper {
+	k := &keeper{
+		s: s, sends: ring.New[*Outgoing](sendSlots), events: ring.New[inband.NeighborEvent](eventSlots),
+		wanted: make(map[neighborKey]map[netip.Addr]struct{}),
+	}
+	k.thread.init()
+	return k
+}
+
+// start starts the keeper, and a ticker that wakes it.
+func (k *keeper) start() {
+	k.ticker = time.NewTicker(keeperTick)
+	k.done.Go(func() {
+		for {
+			select {
+			case <-k.s.closing:
+				return
+			case <-k.ticker.C:
+				k.thread.unpark()
+			}
+		}
+	})
+	k.done.Go(k.loop)
+}
+
+func (k *keeper) stop() {
+	k.stopped.Store(true)
+	k.ticker.Stop()
+	k.thread.unpark()
+	k.done.Wait()
+}
+
+func (k *keeper) loop() {
+	next := time.Now()
+	due := func() bool { return !time.Now().Before(next) }
+	work := func() bool {
+		return k.stopped.Load() || !k.events.Empty() || !k.sends.Empty() || k.lost.Load() || due()
+	}
+	for !k.stopped.Load() {
+		k.thread.park(work)
+		// Events first: they are what makes the next sends fast.
+		var e inband.NeighborEvent
+		for k.events.Pop(&e) {
+			k.apply(e)
+		}
+		if k.lost.Swap(false) {
+			k.resync()
+		}
+		var o *Outgoing
+		for range sendSlots {
+			if !k.sends.Pop(&o) {
+				break
+			}
+			k.transmit(o)
+		}
+		if due() {
+			k.tick()
+			next = time.Now().Add(keeperTick)
+		}
+	}
+}
+
+// send queues a datagram. Any goroutine; it does not wait.
+func (k *keeper) send(o *Outgoing) error {
+	if k.stopped.Load() {
+		return net.ErrClosed
+	}
+	if !k.sends.Push(&o) {
+		k.sendFull.Add(1)
+		return errInBandFull
+	}
+	k.demoted.Add(1)
+	k.thread.unpark()
+	return nil
+}
+
+var errInBandFull = fmt.Errorf("stack: the in-band stage has %d datagrams to send already: %w", sendSlots, syscall.ENOBUFS)
+
+// neighbor queues an event. It is called with locks of the in-band stage held.
+func (k *keeper) neighbor(e inband.NeighborEvent) {
+	if !k.events.Push(&e) {
+		k.eventsLost.Add(1)
+		k.lost.Store(true)
+	}
+	k.thread.unpark()
+}
+
+// transmit sends a demoted datagram, and sees to it that the next one to the
+// same destination is fast.
+func (k *keeper) transmit(o *Outgoing) {
+	err := k.s.inBand.Send(inband.Outgoing{
+		Protocol: o.Protocol, Src: o.Src, Dst: o.Dst, TTL: o.TTL, TOS: o.TOS,
+		DontFragment: o.DontFragment, Transport: o.Transport,
+	})
+	if err != nil {
+		k.sendErrors.Add(1)
+		k.fail(o, err)
+		return
+	}
+	h, err := k.s.hopTo(o.Dst)
+	if err != nil || h.kind != arp.Unicast || k.s.portOf(o.Dst) != nil {
+		return
+	}
+	if mac, state, ok := k.s.inBand.Lookup(h.port.id, h.nextHop); ok && state == inband.Reachable {
+		k.learn(h, o.Dst, mac)
+		return
+	}
+	k.want(neighborKey{h.port, h.nextHop}, o.Dst)
+}
+
+// fail tells the protocol what the in-band stage said at once.
+func (k *keeper) fail(o *Outgoing, err error) {
+	p := k.s.IPv4Protocol(o.Protocol)
+	if p == nil || len(o.Transport) < 4 {
+		return
+	}
+	t := o.Transport
+	p.Error(&TransportError{
+		Protocol: o.Protocol, Errno: errnoOf(err),
+		Local:  netip.AddrPortFrom(o.Src, uint16(t[0])<<8|uint16(t[1])),
+		Remote: netip.AddrPortFrom(o.Dst, uint16(t[2])<<8|uint16(t[3])),
+	})
+}
+
+func (k *keeper) want(hop neighborKey, dst netip.Addr) {
+	if k.wants >= maxWanted {
+		// Whoever keeps sending asks again.
+		clear(k.wanted)
+		k.wants = 0
+	}
+	dsts := k.wanted[hop]
+	if dsts == nil {
+		dsts = make(map[netip.Addr]struct{})
+		k.wanted[hop] = dsts
+	}
+	if _, there := dsts[dst]; !there {
+		dsts[dst] = struct{}{}
+		k.wants++
+	}
+}
+
+// apply lets the front cache follow the in-band stage's neighbours.
+func (k *keeper) apply(e inband.NeighborEvent) {
+	p := (*k.s.ports.Load())[e.Port]
+	if p == nil {
+		return
+	}
+	hop := neighborKey{p, e.Addr}
+	switch e.State {
+	case inband.Reachable:
+		k.s.front.Confirm(p, e.Addr, e.MAC)
+		k.resolved(hop, e.MAC)
+	case inband.Static:
+		k.resolved(hop, e.MAC)
+	case inband.Stale:
+		k.s.front.Drop(p, e.Addr)
+	case inband.Failed, inband.Removed:
+		k.s.front.Drop(p, e.Addr)
+		k.forget(hop)
+	}
+}
+
+// resolved makes entries for all that waited for a next hop.
+func (k *keeper) resolved(hop neighborKey, mac link.MAC) {
+	for dst := range k.wanted[hop] {
+		if h, err := k.s.hopTo(dst); err == nil && h.port == hop.port && h.nextHop == hop.addr {
+			k.learn(h, dst, mac)
+		}
+	}
+	k.forget(hop)
+}
+
+func (k *keeper) forget(hop neighborKey) {
+	k.wants -= len(k.wanted[hop])
+	delete(k.wanted, hop)
+}
+
+func (k *keeper) learn(h hop, dst netip.Addr, mac link.MAC) {
+	if _, err := k.s.learn(h.spec(dst, mac)); err != nil {
+		k.s.note(err)
+	}
+}
+
+// resync asks the in-band stage about every neighbour in the front cache:
+// events were lost, and which is not known.
+func (k *keeper) resync() {
+	k.s.front.Revise(func(e arp.Spec) (arp.Spec, bool) {
+		if e.Kind != arp.Unicast || e.Permanent {
+			return e, true
+		}
+		mac, state, ok := k.s.inBand.Lookup(e.Via.(*Port).id, e.NextHop)
+		return e, ok && state == inband.Reachable && mac == e.MAC
+	})
+}
+
+// tick sends the probes that are due and looks at the links.
+func (k *keeper) tick() {
+	for _, p := range k.s.front.Due(time.Now()) {
+		// A probe that finds no buffer is due again in a second.
+		k.s.inBand.Probe(p.Via.(*Port).id, p.NextHop, p.MAC, p.Src)
+	}
+	for _, d := range k.s.Devices() {
+		d.watch()
+	}
+}
+
+// watch notes that a link went or came back.
+func (d *Device) watch() {
+	if d.stopping.Load() {
+		return
+	}
+	switch d.link.State() {
+	case link.Down:
+		if d.Fault() == nil {
+			d.linkFailed(syscall.ENETDOWN)
+		}
+	case link.Gone:
+		d.linkFailed(syscall.ENODEV)
+	case link.Up:
+		if d.Fault() == nil {
+			return
+		}
+		d.setFault(nil)
+		// What was in the ring when the wire went leaves now.
+		for _, t := range d.tx {
+			t.flushAgain()
+		}
+	}
+}

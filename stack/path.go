@@ -1,0 +1,208 @@
+package stack
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"syscall"
+	"time"
+
+	"github.com/oobnet/oobnet/arp"
+	"github.com/oobnet/oobnet/link"
+	"github.com/oobnet/oobnet/stack/internal/inband"
+)
+
+// SolicitTimeout is how long Solicit waits if its context has no deadline:
+// EVL's ipv4_solicit_timeout.
+const SolicitTimeout = 5 * time.Second
+
+// Lookup returns the front-cache entry for an IPv4 address, a number in host
+// order, or nil: a miss. It is wait-free. A sender may keep the entry for as
+// long as its Valid says so, and calls its Touch when it sends.
+func (s *Stack) Lookup(dst uint32) *arp.Entry { return s.front.Lookup(dst) }
+
+// FrontCache is the cache itself, for dumps and statistics. What goes into it
+// is the stack's to say.
+func (s *Stack) FrontCache() *arp.Cache { return s.front }
+
+// Miss is for a sender whose Lookup found nothing. It returns an entry where
+// none needs to be asked for (multicast, broadcast, a neighbour known already);
+// nil without an error where the in-band stage has to resolve the address, or
+// the address is this host's own: demote, or wait by Solicit. The error wraps
+// ENETUNREACH if there is no route. It takes locks and allocates: the price of
+// the first packet.
+func (s *Stack) Miss(dst netip.Addr) (*arp.Entry, error) {
+	if s.portOf(dst) != nil || dst.IsLoopback() {
+		return nil, nil
+	}
+	h, err := s.hopTo(dst)
+	if err != nil {
+		return nil, unreachable(dst, err)
+	}
+	var mac link.MAC // stays zero for those that need none
+	if h.kind == arp.Unicast {
+		known, state, ok := s.inBand.Lookup(h.port.id, h.nextHop)
+		if !ok || state != inband.Reachable && state != inband.Static {
+			return nil, nil
+		}
+		mac = known
+	}
+	e, err := s.learn(h.spec(dst, mac))
+	if err != nil {
+		// The cache is full of permanent entries: the packet goes in-band.
+		return nil, nil
+	}
+	return e, nil
+}
+
+// learn adds an entry, unless its port has gone meanwhile.
+func (s *Stack) learn(spec arp.Spec) (*arp.Entry, error) {
+	e, err := s.front.Learn(spec)
+	if err == nil && spec.Via.(*Port).Disabled() {
+		// Disable dropped the port's entries, perhaps before this one came.
+		s.front.DropPort(spec.Via)
+		return nil, net.ErrClosed
+	}
+	return e, err
+}
+
+// Outgoing is a datagram for the in-band stage to send.
+type Outgoing struct {
+	Protocol uint8
+	// Src is a local address: see Source.
+	Src, Dst netip.Addr
+	TTL, TOS uint8 // TTL 0: the stack's
+	// DontFragment refuses (EMSGSIZE) what is larger than the MTU.
+	DontFragment bool
+	// Transport is header and payload. It is the stack's from then on.
+	Transport []byte
+}
+
+// Demote hands a datagram to the in-band stage's queue: what the fast stage
+// cannot send, being too long or its destination unknown. It does not wait:
+// ENOBUFS if the queue is full, net.ErrClosed after Close. What goes wrong
+// later reaches Protocol.Error.
+func (s *Stack) Demote(o *Outgoing) error { return s.keeper.send(o) }
+
+// Source is the address that a datagram to dst leaves from, and the MTU of the
+// port. The error wraps ENETUNREACH if there is no route. Own addresses send
+// to themselves.
+func (s *Stack) Source(dst netip.Addr) (src netip.Addr, mtu int, err error) {
+	if s.portOf(dst) != nil || dst.IsLoopback() {
+		return dst, maxIPv4, nil
+	}
+	h, err := s.hopTo(dst)
+	if err != nil {
+		return netip.Addr{}, 0, unreachable(dst, err)
+	}
+	return h.src, h.port.mtu, nil
+}
+
+// maxIPv4 is the longest IPv4 packet, bytes.
+const maxIPv4 = 65535
+
+// OnLink reports whether dst is a neighbour: no gateway is on the way.
+func (s *Stack) OnLink(dst netip.Addr) bool {
+	h, err := s.hopTo(dst)
+	return err == nil && h.nextHop == dst
+}
+
+// Local reports whether an address is one of this stack's.
+func (s *Stack) Local(a netip.Addr) bool { return a.Is4() && s.portOf(a) != nil }
+
+// PortOf returns the enabled port that has the address, or nil.
+func (s *Stack) PortOf(a netip.Addr) *Port {
+	if !a.Is4() {
+		return nil
+	}
+	return s.portOf(a)
+}
+
+// RouteTo returns the port that a datagram to dst leaves by; ENETUNREACH
+// wrapped if there is no route.
+func (s *Stack) RouteTo(dst netip.Addr) (*Port, error) {
+	h, err := s.hopTo(dst)
+	if err != nil {
+		return nil, unreachable(dst, err)
+	}
+	return h.port, nil
+}
+
+// Solicit asks for the address of a peer by ARP and puts it into the front
+// cache, so that the first packet to it is fast already. With arp.Permanent
+// the entry stays until its port goes; with arp.MayRoute the peer may be
+// behind a gateway, which is asked for in its place.
+//
+// It waits for as long as the context allows, SolicitTimeout if the context
+// has no deadline. Errors wrap EAFNOSUPPORT (not IPv4), ENODEV (no port on a
+// route to the peer), EMULTIHOP (behind a gateway, without arp.MayRoute),
+// ETIMEDOUT (no answer), ENOSPC (the front cache is full of permanent
+// entries), or are the context's. Source: EVL, evl_net_solicit().
+func (s *Stack) Solicit(ctx context.Context, peer netip.Addr, opts ...arp.SolicitOption) error {
+	fail := func(err error) error { return fmt.Errorf("stack: solicit %v: %w", peer, err) }
+	if !peer.Is4() {
+		return fail(syscall.EAFNOSUPPORT)
+	}
+	h, err := s.hopTo(peer)
+	if err != nil || s.portOf(peer) != nil {
+		return fail(fmt.Errorf("no port leads there: %w", syscall.ENODEV))
+	}
+	o := arp.JoinOptions(opts...)
+	if h.nextHop != peer && !o.MayRoute {
+		return fail(fmt.Errorf("it is behind gateway %v, and arp.MayRoute was not given: %w", h.nextHop, errMultihop))
+	}
+	spec := h.spec(peer, link.MAC{})
+	spec.Permanent = o.Permanent
+	if h.kind == arp.Unicast {
+		if spec.MAC, err = s.resolve(ctx, h); err != nil {
+			return fail(err)
+		}
+	}
+	if o.Permanent && h.kind == arp.Unicast {
+		if err := s.inBand.SetStatic(h.port.id, h.nextHop, spec.MAC); err != nil {
+			return fail(err)
+		}
+	}
+	if _, err := s.learn(spec); err != nil {
+		return fail(err)
+	}
+	return nil
+}
+
+// resolve asks for the next hop's address until the context or the time is up.
+func (s *Stack) resolve(ctx context.Context, h hop) (link.MAC, error) {
+	if _, limited := ctx.Deadline(); !limited {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, SolicitTimeout)
+		defer cancel()
+	}
+	stop := context.AfterFunc(ctx, func() {})
+	defer stop()
+	mac, err := s.inBand.Resolve(ctx, h.port.id, h.nextHop)
+	switch {
+	case err == nil:
+		return mac, nil
+	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, syscall.EHOSTUNREACH):
+		return mac, fmt.Errorf("no answer to ARP on %s: %w", h.port.Name(), syscall.ETIMEDOUT)
+	}
+	return mac, err
+}
+
+// SetNeighbor makes a permanent entry for a peer on a port by hand, as a
+// static table does. Errors as Solicit has them, but for the waiting.
+func (s *Stack) SetNeighbor(peer netip.Addr, mac link.MAC) error {
+	h, err := s.hopTo(peer)
+	if err != nil || h.kind != arp.Unicast || h.nextHop != peer {
+		return fmt.Errorf("stack: neighbour %v: no port is on its network: %w", peer, syscall.ENODEV)
+	}
+	if err := s.inBand.SetStatic(h.port.id, peer, mac); err != nil {
+		return err
+	}
+	spec := h.spec(peer, mac)
+	spec.Permanent = true
+	_, err = s.learn(spec)
+	return err
+}

@@ -1,0 +1,180 @@
+package stack
+
+import (
+	"fmt"
+	"net"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/oobnet/oobnet/internal/ring"
+	"github.com/oobnet/oobnet/link"
+)
+
+// EVL's sizes of a TX pool (its documentation, evl-net(1) and the port
+// parameters).
+const (
+	// DefaultPoolSize and MaxPoolSize of a device's TX pool, buffers.
+	DefaultPoolSize = 2048
+	MaxPoolSize     = 32768
+)
+
+// HeaderRoom is what Alloc leaves in front of a frame's payload, bytes: an
+// Ethernet header with a tag, an IPv4 and a UDP header take 46, and a payload
+// that starts a cache line is copied fastest.
+const HeaderRoom = 64
+
+// cacheLine of the machines that oobnet runs on, bytes.
+const cacheLine = 64
+
+// inBandShare of the pool, as a divisor, is what the in-band stage leaves to
+// the sockets: it gets no buffer when no more than 1/inBandShare is free.
+const inBandShare = 4
+
+// allocPoll is how often a sender that waits for a buffer looks for completed
+// ones itself: devices that complete in silence wake nobody.
+const allocPoll = time.Millisecond
+
+// pool is a device's TX pool. Buffers of sockets, of the in-band stage and of
+// zero-copy leases all come from it.
+type pool struct {
+	free ring.List
+	size int
+	// colours - 1: buffers are a power of two apart, so that the same offset
+	// in each of them falls on the same few sets of a cache. Frames start at
+	// one of so many lines instead.
+	colourMask uint32
+	// waiters counts the senders in allocWait; freed wakes one of them.
+	waiters atomic.Int32
+	freed   chan struct{}
+	empty   atomic.Uint64 // times that the pool was found empty
+}
+
+func (p *pool) init(links ring.Links, layout link.Layout, mtu int) {
+	p.free.Init(links)
+	p.size = layout.TXBuffers
+	p.freed = make(chan struct{}, 1)
+	for i := layout.Buffers() - 1; i >= layout.RXTotal(); i-- {
+		p.free.Push(uint32(i))
+	}
+	colours := 16
+	for colours > 1 && HeaderRoom+mtu+colours*cacheLine > layout.BufferSize {
+		colours /= 2
+	}
+	p.colourMask = uint32(colours - 1)
+}
+
+// frame is an empty frame in a buffer: its payload starts at a cache line.
+func (p *pool) frame(index uint32) link.Frame {
+	return link.Frame{Index: index, Off: uint16(HeaderRoom + (index&p.colourMask)*cacheLine)}
+}
+
+// release wakes a sender that waits, if there is one.
+func (p *pool) wake() {
+	if p.waiters.Load() > 0 {
+		select {
+		case p.freed <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// Alloc takes a buffer from the TX pool. The frame is empty: Off is where the
+// payload goes, with HeaderRoom bytes before it for headers; whoever sends it
+// sets Off and Len to what was built. The buffer is the caller's until Send,
+// SendBatch or Free. It does not wait: an empty pool is ENOBUFS, a device that
+// is down ENETDOWN, one that is closed net.ErrClosed.
+func (d *Device) Alloc() (link.Frame, error) {
+	if err := d.fault.Load(); err != nil {
+		return link.Frame{}, err.error
+	}
+	index, ok := d.pool.free.Pop()
+	if !ok {
+		return d.allocSlow()
+	}
+	return d.pool.frame(index), nil
+}
+
+// allocSlow looks for completed buffers before it gives up.
+func (d *Device) allocSlow() (link.Frame, error) {
+	for _, t := range d.tx {
+		t.tryReclaim()
+	}
+	if index, ok := d.pool.free.Pop(); ok {
+		return d.pool.frame(index), nil
+	}
+	d.pool.empty.Add(1)
+	return link.Frame{}, errNoBuffer
+}
+
+// errNoBuffer is one value: a sender that polls an empty pool allocates nothing.
+var errNoBuffer = fmt.Errorf("stack: the TX pool is empty: %w", syscall.ENOBUFS)
+
+// AllocWait is Alloc that waits for a buffer until one of the channels closes:
+// deadline (os.ErrDeadlineExceeded is the caller's to return, ok is false) or
+// closed. A nil channel never closes.
+func (d *Device) AllocWait(deadline, closed <-chan struct{}) (f link.Frame, err error) {
+	f, err = d.Alloc()
+	if err != errNoBuffer {
+		return f, err
+	}
+	d.pool.waiters.Add(1)
+	defer d.pool.waiters.Add(-1)
+	timer := time.NewTimer(allocPoll)
+	defer timer.Stop()
+	for {
+		f, err = d.Alloc()
+		if err != errNoBuffer {
+			return f, err
+		}
+		select {
+		case <-d.pool.freed:
+		case <-timer.C:
+			timer.Reset(allocPoll)
+		case <-deadline:
+			return f, errNoBuffer
+		case <-closed:
+			return f, net.ErrClosed
+		case <-d.closing:
+			return f, net.ErrClosed
+		}
+	}
+}
+
+// Free gives back a buffer that was not sent.
+func (d *Device) Free(f link.Frame) {
+	d.pool.free.Push(f.Index)
+	d.pool.wake()
+}
+
+// Release gives back a received buffer that a protocol took. Any goroutine.
+func (d *Device) Release(index uint32) {
+	d.rx[int(index)/d.layout.RXBuffers].home.Push(index)
+}
+
+// Share makes n sockets the owners of one received buffer, before any of them
+// can know it; each gives it back by ReleaseShared. They may read it only.
+func (d *Device) Share(index uint32, n int) { d.shares[index].Store(int32(n)) }
+
+// ReleaseShared gives back one socket's part in a shared buffer; the last one
+// returns the buffer to its queue.
+func (d *Device) ReleaseShared(index uint32) {
+	if d.shares[index].Add(-1) == 0 {
+		d.Release(index)
+	}
+}
+
+// takeBack returns completed buffers to where they are at home. Received ones
+// that were sent as they are go to their queue.
+func (d *Device) takeBack(indexes []uint32) {
+	own := indexes[:0]
+	for _, index := range indexes {
+		if int(index) < d.layout.RXTotal() {
+			d.Release(index)
+			continue
+		}
+		own = append(own, index)
+	}
+	d.pool.free.PushAll(own)
+	d.pool.wake()
+}

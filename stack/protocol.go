@@ -1,0 +1,192 @@
+package stack
+
+import (
+	"fmt"
+	"net/netip"
+	"syscall"
+
+	"github.com/oobnet/oobnet/internal/table"
+	"github.com/oobnet/oobnet/link"
+)
+
+// Protocol receives the packets of an IPv4 protocol number or of an EtherType.
+// UDP is one, registered through this interface like any other.
+type Protocol interface {
+	// Receive is handed a run of packets of one batch, in the order of the
+	// wire, on the device's RX thread (or on the caller of Device.Poll); for
+	// several queues, on several threads at once. It settles each packet by
+	// Take, Drop or Demote; one it leaves alone is dropped under
+	// ReasonNoSocket. It must not block, lock or allocate. The batch and its
+	// packets are the stack's again when it returns.
+	Receive(b *Batch)
+	// ReceiveInBand is handed an IPv4 datagram by the in-band stage: one that
+	// was reassembled, had options, or was sent to an own address. It runs on
+	// an ordinary goroutine, with locks of the in-band stage held, so it must
+	// not call the Stack. It reports whether anybody took the datagram, whose
+	// bytes are its own to keep.
+	ReceiveInBand(d *Datagram) bool
+	// Error is told that a packet which was sent did not arrive. It runs as
+	// ReceiveInBand does.
+	Error(e *TransportError)
+	// Purge gives back all buffers of a device that is closing: it releases
+	// what is queued, and tells readers nothing.
+	Purge(d *Device)
+	// Close ends all of the protocol's sockets; blocked callers return
+	// net.ErrClosed. Called once, by Stack.Close.
+	Close()
+}
+
+// Batch is a run of received packets of one queue.
+type Batch struct {
+	Device  *Device
+	Packets []Packet
+	// Share is the most buffers that one socket may hold now: half of what
+	// the queue has left. However many readers are slow, the queue never runs
+	// dry for the others.
+	Share int
+
+	partial uint64
+}
+
+// Bytes returns the whole frame of a packet.
+func (b *Batch) Bytes(p *Packet) []byte { return b.Device.mem.Bytes(p.Frame) }
+
+// Transport returns the transport header and payload of an IPv4 packet.
+func (b *Batch) Transport(p *Packet) []byte {
+	return b.Device.mem.Bytes(p.Frame)[p.Offset:][:p.Len]
+}
+
+// Cast says whom a packet is for.
+type Cast uint8
+
+// Casts.
+const (
+	Unicast Cast = iota
+	Multicast
+	Broadcast
+)
+
+// Packet is a received frame with what the stack found in it.
+type Packet struct {
+	Frame link.Frame
+	Port  *Port
+	// Src and Dst are IPv4 addresses as numbers in host order; 0 for other EtherTypes.
+	Src, Dst uint32
+	// Offset of the payload (behind the IPv4 or the Ethernet header) in the
+	// frame, and its length without padding, bytes.
+	Offset, Len uint16
+	// TCI of the frame's VLAN tag; 0: untagged.
+	TCI      uint16
+	Cast     Cast
+	TTL, TOS uint8
+
+	fate   fate
+	reason Reason
+}
+
+type fate uint8
+
+const (
+	fateDrop fate = iota
+	fateDemote
+	fateTaken
+)
+
+// Take makes the frame's buffer the protocol's, which gives it back by
+// Device.Release. The packet counts as delivered.
+func (p *Packet) Take() { p.fate = fateTaken }
+
+// Drop leaves the buffer with the stack and counts the packet under r.
+func (p *Packet) Drop(r Reason) { p.fate, p.reason = fateDrop, r }
+
+// Demote leaves the buffer with the stack, which hands a copy in-band and
+// counts the packet under r.
+func (p *Packet) Demote(r Reason) { p.fate, p.reason = fateDemote, r }
+
+// Datagram is an IPv4 datagram from the in-band stage.
+type Datagram struct {
+	Port     *Port // nil: sent by this host to itself
+	Protocol uint8
+	Src, Dst netip.Addr
+	TTL, TOS uint8
+	// Transport is the transport header and the payload.
+	Transport []byte
+	// Verified: the transport checksum has been verified, or needs no verifying.
+	Verified bool
+}
+
+// TransportError says that a packet which was sent did not arrive.
+type TransportError struct {
+	Protocol      uint8
+	Local, Remote netip.AddrPort
+	// Errno is what a kernel socket would report: ECONNREFUSED,
+	// EHOSTUNREACH, ENETUNREACH, ENOPROTOOPT or EMSGSIZE.
+	Errno syscall.Errno
+}
+
+// registered is what the tables of protocols hold: a pointer to it can be
+// swapped atomically, an interface cannot.
+type registered struct{ Protocol }
+
+// RegisterIPv4 makes p the receiver of an IPv4 protocol number's packets. The
+// error wraps EADDRINUSE if there is one already, net.ErrClosed after Close.
+// ICMP, IGMP and TCP belong to the in-band stage: EINVAL.
+func (s *Stack) RegisterIPv4(number uint8, p Protocol) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.closedErr(); err != nil {
+		return err
+	}
+	if inBandOwns(number) {
+		return fmt.Errorf("stack: IPv4 protocol %d: %w: it belongs to the in-band stage", number, syscall.EINVAL)
+	}
+	if !s.ipv4Protocols[number].CompareAndSwap(nil, &registered{p}) {
+		return fmt.Errorf("stack: IPv4 protocol %d is registered already: %w", number, syscall.EADDRINUSE)
+	}
+	return nil
+}
+
+// RegisterEtherType makes p the receiver of an EtherType's frames on all
+// ports. The error wraps EADDRINUSE if there is one already, net.ErrClosed
+// after Close. IPv4 and ARP belong to the stack: EINVAL.
+func (s *Stack) RegisterEtherType(etherType uint16, p Protocol) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.closedErr(); err != nil {
+		return err
+	}
+	if stackOwns(etherType) {
+		return fmt.Errorf("stack: EtherType %#04x: %w: it belongs to the stack", etherType, syscall.EINVAL)
+	}
+	key := table.Key{Lo: uint64(etherType)}
+	if s.etherTypes.Get(key) != nil {
+		return fmt.Errorf("stack: EtherType %#04x is registered already: %w", etherType, syscall.EADDRINUSE)
+	}
+	s.etherTypes.Put(key, &registered{p})
+	if err := s.selectAll(); err != nil {
+		s.etherTypes.Delete(key)
+		return err
+	}
+	return nil
+}
+
+// IPv4Protocol returns the protocol registered for a number, or nil.
+func (s *Stack) IPv4Protocol(number uint8) Protocol {
+	if r := s.ipv4Protocols[number].Load(); r != nil {
+		return r.Protocol
+	}
+	return nil
+}
+
+// protocols returns all registered ones, each once.
+func (s *Stack) protocols() (ps []Protocol) {
+	for i := range s.ipv4Protocols {
+		if r := s.ipv4Protocols[i].Load(); r != nil {
+			ps = append(ps, r.Protocol)
+		}
+	}
+	for _, r := range s.etherTypes.All() {
+		ps = append(ps, r.Protocol)
+	}
+	return ps
+}

@@ -1,0 +1,369 @@
+package stack
+
+import (
+	"encoding/binary"
+	"net/netip"
+	"sync/atomic"
+
+	"github.com/oobnet/oobnet/internal/ring"
+	"github.com/oobnet/oobnet/internal/table"
+	"github.com/oobnet/oobnet/internal/wire"
+	"github.com/oobnet/oobnet/link"
+)
+
+// rxBatch is how many frames one RX step takes at most: enough to spread what
+// a batch costs, few enough that the last one waits for microseconds only.
+const rxBatch = 64
+
+// rxQueue is the receive side of one queue. Its fields belong to whoever runs
+// the RX step (the RX thread, or the caller of Device.Poll) but those that say
+// otherwise.
+type rxQueue struct {
+	dev *Device
+	q   link.Queue
+	// home takes the buffers that sockets and TX completions give back: any
+	// goroutine pushes, the RX step pops.
+	home ring.List
+	// spare are buffers that this step has done with, for the device.
+	spare []uint32
+	// withDevice counts the buffers that the device holds.
+	withDevice int
+
+	frames  [rxBatch]link.Frame
+	packets [rxBatch]Packet
+	// run is the batch under construction for receiver, and receiver whom it
+	// is for.
+	run      Batch
+	receiver *registered
+
+	demote *demoteQueue
+	// port is whose frames the step is at, and what of it is not yet counted.
+	port                   *Port
+	portPackets, portBytes uint64
+	// kept counts the buffers with the device or waiting for it: written by
+	// the RX step, read by statistics.
+	kept  atomic.Int64
+	stats rxStats
+	// seen are the frames of this step, by what became of them.
+	seen rxCounts
+	// thread parks nothing: the device's wait does. It is what Threads reports.
+	thread ThreadInfo
+}
+
+// rxCounts are the frames of one step; rxStats their totals, which anyone may
+// read. received = delivered + demoted + dropped at the end of each step.
+type rxCounts struct {
+	delivered, bytes uint64
+	dropped, demoted Reasons
+	partial          uint64
+	any              bool // a reason was counted
+}
+
+type rxStats struct {
+	received, bytes, delivered, partial atomic.Uint64
+	dropped, demoted                    [reasons]atomic.Uint64
+}
+
+// step refills the device, then receives and settles up to budget frames. It
+// returns how many.
+func (r *rxQueue) step(budget int) int {
+	r.refill()
+	n := r.q.Receive(r.frames[:min(budget, rxBatch)])
+	if n == 0 {
+		return 0
+	}
+	r.withDevice -= n
+	r.run.Share = max(1, (r.withDevice+r.home.Len())/2)
+	ports := r.dev.ports.Load()
+	for i := range r.frames[:n] {
+		r.classify(&r.frames[i], ports)
+	}
+	r.handOver()
+	r.countPort(nil)
+	r.publish(n)
+	return n
+}
+
+// refill gives the device what came home, and what the last step left. It goes
+// before receiving: some devices stall on an empty fill ring.
+func (r *rxQueue) refill() {
+	for {
+		n := len(r.spare)
+		n += r.home.PopN(r.spare[n:cap(r.spare)])
+		if n == 0 {
+			break
+		}
+		r.spare = r.spare[:n]
+		took := r.q.Fill(r.spare)
+		r.withDevice += took
+		r.spare = r.spare[:copy(r.spare, r.spare[took:])]
+		if n < cap(r.spare) || took == 0 {
+			break
+		}
+	}
+	r.kept.Store(int64(r.withDevice + len(r.spare)))
+}
+
+// recycle keeps a buffer that the step has done with for the next refill.
+func (r *rxQueue) recycle(index uint32) {
+	if len(r.spare) < cap(r.spare) {
+		r.spare = append(r.spare, index)
+		return
+	}
+	r.home.Push(index)
+}
+
+// classify looks at one frame as far as the stack understands it, and puts it
+// on the run of its protocol, or settles it.
+func (r *rxQueue) classify(f *link.Frame, ports *portTable) {
+	b := r.dev.mem.Bytes(*f)
+	r.seen.bytes += uint64(len(b))
+	h, ok := wire.ParseEthernet(b)
+	if !ok {
+		r.drop(f.Index, ReasonTruncated)
+		return
+	}
+	if f.Flags&link.FlagVLANStripped != 0 {
+		h.TCI, h.Tagged = f.VLAN, true
+	}
+	port := ports.untagged
+	if h.Tagged && h.TCI&wire.VIDMask != 0 {
+		port = ports.vlan(h.TCI & wire.VIDMask)
+	}
+	if port == nil {
+		r.drop(f.Index, ReasonNoPort)
+		return
+	}
+	if port != r.port {
+		r.countPort(port)
+	}
+	r.portPackets++
+	r.portBytes += uint64(len(b))
+	cast := Unicast
+	if dst := wire.MAC48(b); dst != port.mac48 {
+		switch {
+		case dst == 1<<48-1:
+			cast = Broadcast
+		case b[0]&1 != 0:
+			cast = Multicast
+		default:
+			r.drop(f.Index, ReasonForeignMAC)
+			return
+		}
+	}
+	switch h.Type {
+	case wire.TypeIPv4:
+		r.ipv4(f, b, h, port, cast)
+	case wire.TypeARP:
+		r.toInBand(f, port, ReasonARP)
+	default:
+		r.other(f, b, h, port, cast)
+	}
+}
+
+// countPort adds what was seen of a port to its totals, and turns to the next:
+// once a batch, where a device has one port.
+func (r *rxQueue) countPort(next *Port) {
+	if r.port != nil {
+		r.port.rxPackets.Add(r.portPackets)
+		r.port.rxBytes.Add(r.portBytes)
+	}
+	r.port, r.portPackets, r.portBytes = next, 0, 0
+}
+
+// ipv4 makes the checks of RFC 1122, section 3.2.1, that need no state.
+func (r *rxQueue) ipv4(f *link.Frame, b []byte, eth wire.Ethernet, port *Port, cast Cast) {
+	h, bad := wire.ParseIPv4(b[eth.Len:], f.Flags&link.FlagChecksumGood != 0)
+	switch bad {
+	case wire.IPv4OK:
+	case wire.IPv4Truncated:
+		r.drop(f.Index, ReasonTruncated)
+		return
+	case wire.IPv4BadChecksum:
+		r.drop(f.Index, ReasonIPv4Checksum)
+		return
+	default:
+		r.drop(f.Index, ReasonIPv4Header)
+		return
+	}
+	local := port.local.Load()
+	cast, reason, ours := local.destination(h.Dst, cast)
+	if !ours {
+		r.drop(f.Index, reason)
+		return
+	}
+	if martianSource(h.Src) || local.own(h.Src) {
+		r.drop(f.Index, ReasonMartian)
+		return
+	}
+	if h.Fragment {
+		r.toInBand(f, port, ReasonFragment)
+		return
+	}
+	if h.HeaderLen != wire.IPv4HeaderLen {
+		r.toInBand(f, port, ReasonOptions)
+		return
+	}
+	to := r.dev.stack.ipv4Protocols[h.Protocol].Load()
+	if to == nil {
+		r.toInBand(f, port, ReasonInBandProtocol)
+		return
+	}
+	p := r.next(to)
+	*p = Packet{
+		Frame: *f, Port: port, Src: h.Src, Dst: h.Dst,
+		Offset: uint16(eth.Len + h.HeaderLen), Len: uint16(h.TotalLen - h.HeaderLen),
+		TCI: eth.TCI, Cast: cast, TTL: h.TTL, TOS: h.TOS, reason: ReasonNoSocket,
+	}
+}
+
+// other is for the EtherTypes that somebody registered.
+func (r *rxQueue) other(f *link.Frame, b []byte, eth wire.Ethernet, port *Port, cast Cast) {
+	to := r.dev.stack.etherTypes.Get(table.Key{Lo: uint64(eth.Type)})
+	if to == nil {
+		r.drop(f.Index, ReasonEtherType)
+		return
+	}
+	p := r.next(to)
+	*p = Packet{
+		Frame: *f, Port: port, Offset: uint16(eth.Len), Len: uint16(len(b) - eth.Len),
+		TCI: eth.TCI, Cast: cast, reason: ReasonNoSocket,
+	}
+}
+
+// next returns room for one packet in the run of a receiver. A run ends when
+// the receiver changes: one call a run, not a packet.
+func (r *rxQueue) next(to *registered) *Packet {
+	if to != r.receiver {
+		r.handOver()
+		r.receiver = to
+	}
+	n := len(r.run.Packets)
+	r.run.Packets = r.run.Packets[:n+1]
+	return &r.run.Packets[n]
+}
+
+// handOver gives the run to its receiver and settles what came of it.
+func (r *rxQueue) handOver() {
+	if len(r.run.Packets) == 0 {
+		return
+	}
+	r.receiver.Receive(&r.run)
+	for i := range r.run.Packets {
+		p := &r.run.Packets[i]
+		switch p.fate {
+		case fateTaken:
+			r.seen.delivered++
+		case fateDemote:
+			r.toInBand(&p.Frame, p.Port, p.reason)
+		default:
+			r.drop(p.Frame.Index, p.reason)
+		}
+	}
+	r.seen.partial += r.run.partial
+	r.run.Packets, r.run.partial = r.run.Packets[:0], 0
+	r.receiver = nil
+}
+
+func (r *rxQueue) drop(index uint32, reason Reason) {
+	r.seen.dropped[reason]++
+	r.seen.any = true
+	r.recycle(index)
+}
+
+// toInBand copies the frame to the in-band stage's queue; a full queue drops it.
+func (r *rxQueue) toInBand(f *link.Frame, port *Port, reason Reason) {
+	if !r.demote.put(port.id, r.dev.mem.Bytes(*f), *f) {
+		r.drop(f.Index, ReasonInBandFull)
+		return
+	}
+	r.seen.demoted[reason]++
+	r.seen.any = true
+	r.recycle(f.Index)
+}
+
+// publish adds the step's counts to the totals, once a batch.
+func (r *rxQueue) publish(n int) {
+	c := &r.seen
+	r.stats.received.Add(uint64(n))
+	r.stats.bytes.Add(c.bytes)
+	r.stats.delivered.Add(c.delivered)
+	if c.partial != 0 {
+		r.stats.partial.Add(c.partial)
+	}
+	c.bytes, c.delivered, c.partial = 0, 0, 0
+	if !c.any {
+		return
+	}
+	for i := range c.dropped {
+		if c.dropped[i] != 0 {
+			r.stats.dropped[i].Add(c.dropped[i])
+		}
+		if c.demoted[i] != 0 {
+			r.stats.demoted[i].Add(c.demoted[i])
+		}
+	}
+	c.dropped, c.demoted, c.any = Reasons{}, Reasons{}, false
+	r.demote.wake()
+}
+
+// martianSource: addresses that no host may send from (RFC 1122, section
+// 3.2.1.3): this host, loopback, groups and the broadcast address.
+func martianSource(src uint32) bool {
+	return src>>24 == 0 || src>>24 == 127 || src >= 0xe0000000
+}
+
+// localSet is what a port answers to. It is immutable and replaced as a whole.
+type localSet struct {
+	addrs  []localAddr
+	groups *table.Table[struct{}]
+}
+
+// localAddr is an own address with the mask of its prefix, and the broadcast
+// address there, 0 if the prefix has none.
+type localAddr struct{ addr, mask, broadcast uint32 }
+
+// own is a scan: a port has few addresses (MaxAddrs).
+func (l *localSet) own(a uint32) bool {
+	for i := range l.addrs {
+		if l.addrs[i].addr == a {
+			return true
+		}
+	}
+	return false
+}
+
+// destination says whether a packet to dst, in a frame to cast, is ours.
+func (l *localSet) destination(dst uint32, frame Cast) (cast Cast, why Reason, ours bool) {
+	for i := range l.addrs {
+		if l.addrs[i].addr == dst {
+			// A unicast packet in a broadcast frame is nobody's (RFC 1122,
+			// section 3.3.6).
+			return Unicast, ReasonMartian, frame == Unicast
+		}
+		if l.addrs[i].broadcast == dst && dst != 0 {
+			return Broadcast, 0, true
+		}
+	}
+	switch {
+	case dst == 0xffffffff:
+		return Broadcast, 0, true
+	case dst>>28 == 0xe:
+		if l.groups.Get(groupKey(dst)) != nil {
+			return Multicast, 0, true
+		}
+		return Multicast, ReasonNotMember, false
+	case dst>>24 == 127 || dst>>24 == 0:
+		return Unicast, ReasonMartian, false
+	}
+	return Unicast, ReasonForeignIPv4, false
+}
+
+func groupKey(group uint32) table.Key { return table.Key{Lo: uint64(group)} }
+
+// addr4 turns four bytes into a number in host order, netAddr turns it back.
+func addr4(b [4]byte) uint32 { return binary.BigEndian.Uint32(b[:]) }
+
+func netAddr(a uint32) netip.Addr {
+	return netip.AddrFrom4([4]byte{byte(a >> 24), byte(a >> 16), byte(a >> 8), byte(a)})
+}

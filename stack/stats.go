@@ -1,0 +1,151 @@
+package stack
+
+import (
+	"errors"
+	"syscall"
+
+	"github.com/oobnet/oobnet/arp"
+	"github.com/oobnet/oobnet/link"
+)
+
+// DeviceStats is what a device counted since it was attached. It is read
+// without stopping the device; when no frame is on its way the books add up:
+//
+//	RX.Packets = RX.Delivered + sum of RX.Demoted + sum of RX.Dropped
+type DeviceStats struct {
+	Name string
+	RX   RXStats
+	TX   TXStats
+	Pool PoolStats
+	// Queues are the link's own counters.
+	Queues []link.QueueStats
+}
+
+// RXStats counts received frames.
+type RXStats struct {
+	Packets, Bytes uint64
+	// Delivered to a socket (or another protocol's own).
+	Delivered uint64
+	// Demoted to the in-band stage, and Dropped, by reason.
+	Demoted, Dropped Reasons
+	// PartialChecksum counts UDP packets of a virtual peer that left the
+	// checksum to a device that is not there.
+	PartialChecksum uint64
+}
+
+// TXStats counts sent frames.
+type TXStats struct {
+	// Packets and Bytes that the link took.
+	Packets, Bytes uint64
+	// Queued counts frames that waited for the TX thread.
+	Queued uint64
+	// Errors counts doorbells that failed.
+	Errors uint64
+	// InBandNoBuffer counts frames of the in-band stage that found no buffer.
+	InBandNoBuffer uint64
+}
+
+// PortStats is what a port counted since it was enabled.
+type PortStats struct {
+	Name string
+	// RXPackets and RXBytes count the frames that came in for the port,
+	// whatever became of them.
+	RXPackets, RXBytes uint64
+	// TXPackets and TXBytes count the frames that sockets sent on it.
+	TXPackets, TXBytes uint64
+}
+
+// Stats reads the port's counters.
+func (p *Port) Stats() PortStats {
+	return PortStats{
+		Name: p.Name(), RXPackets: p.rxPackets.Load(), RXBytes: p.rxBytes.Load(),
+		TXPackets: p.txPackets.Load(), TXBytes: p.txBytes.Load(),
+	}
+}
+
+// PoolStats describes the TX pool.
+type PoolStats struct {
+	// BufferSize in bytes; Size and Free in buffers.
+	BufferSize, Size, Free int
+	// Empty counts the times that a sender found no buffer.
+	Empty uint64
+	// RXHeld is how many receive buffers sockets and applications hold.
+	RXHeld int
+}
+
+// Stats reads the device's counters.
+func (d *Device) Stats() DeviceStats {
+	st := DeviceStats{Name: d.name, Pool: PoolStats{
+		BufferSize: d.layout.BufferSize, Size: d.pool.size, Free: d.pool.free.Len(), Empty: d.pool.empty.Load(),
+	}}
+	for _, r := range d.rx {
+		r.stats.add(&st.RX)
+		st.Queues = append(st.Queues, r.q.Stats())
+	}
+	for _, t := range d.tx {
+		st.TX.Packets += t.packets.Load()
+		st.TX.Bytes += t.bytes.Load()
+		st.TX.Queued += t.queued.Load()
+		st.TX.Errors += t.errors.Load()
+	}
+	st.TX.InBandNoBuffer = d.inBandNoBuffer.Load()
+	st.Pool.RXHeld = d.held()
+	return st
+}
+
+func (s *rxStats) add(to *RXStats) {
+	// Packets last: what is counted meanwhile makes it larger, never smaller.
+	to.Bytes += s.bytes.Load()
+	to.Delivered += s.delivered.Load()
+	to.PartialChecksum += s.partial.Load()
+	for i := range reasons {
+		to.Demoted[i] += s.demoted[i].Load()
+		to.Dropped[i] += s.dropped[i].Load()
+	}
+	to.Packets += s.received.Load()
+}
+
+// held is what neither the device nor the RX steps have, and has not come home.
+func (d *Device) held() (n int) {
+	for _, r := range d.rx {
+		n += d.layout.RXBuffers - int(r.kept.Load()) - r.home.Len()
+	}
+	return max(0, n)
+}
+
+// CountPartial counts a packet that was accepted with a partial checksum.
+func (b *Batch) CountPartial() { b.partial++ }
+
+// StackStats is what the stack counted beside its devices.
+type StackStats struct {
+	Devices []DeviceStats
+	// Demoted counts datagrams sent in-band; DemotedFull those that found the
+	// queue full, DemotedErrors those that the in-band stage refused.
+	Demoted, DemotedFull, DemotedErrors uint64
+	// NeighborEventsLost found no room; the front cache was checked whole.
+	NeighborEventsLost uint64
+	// Notes counts the faults reported to Config.OnError.
+	Notes      uint64
+	FrontCache arp.Stats
+}
+
+// Stats reads the counters of the stack and of all its devices.
+func (s *Stack) Stats() StackStats {
+	st := StackStats{
+		Demoted: s.keeper.demoted.Load(), DemotedFull: s.keeper.sendFull.Load(), DemotedErrors: s.keeper.sendErrors.Load(),
+		NeighborEventsLost: s.keeper.eventsLost.Load(), Notes: s.notes.Load(), FrontCache: s.front.Stats(),
+	}
+	for _, d := range s.Devices() {
+		st.Devices = append(st.Devices, d.Stats())
+	}
+	return st
+}
+
+// errnoOf is the number in an error, EIO if there is none.
+func errnoOf(err error) syscall.Errno {
+	var errno syscall.Errno
+	if errors.As(err, &errno) {
+		return errno
+	}
+	return syscall.EIO
+}

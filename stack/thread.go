@@ -1,0 +1,207 @@
+package stack
+
+import (
+	"errors"
+	"net"
+	"runtime"
+	"sync/atomic"
+	"time"
+
+	"github.com/oobnet/oobnet/internal/clock"
+	"github.com/oobnet/oobnet/internal/rt"
+	"github.com/oobnet/oobnet/link"
+)
+
+// ThreadInfo describes a thread of a device.
+type ThreadInfo struct {
+	// Name as in ps -T: the device's name and ".rx" or ".tx", and the queue's
+	// number if there are several.
+	Name string
+	// Refused says which of its options the machine refused; nil: none.
+	Refused error
+}
+
+// parker is where one thread sleeps until it is woken.
+type parker struct {
+	// parked is set by the thread before its last look for work, and taken
+	// back by whoever wakes it, or by itself.
+	parked atomic.Bool
+	wake   chan struct{}
+}
+
+func (p *parker) init() { p.wake = make(chan struct{}, 1) }
+
+// park sleeps unless there is work by now. Only the thread calls it.
+func (p *parker) park(work func() bool) {
+	p.parked.Store(true)
+	if work() && p.parked.CompareAndSwap(true, false) {
+		return
+	}
+	// Asleep, or woken while looking: then the waker's word is on its way.
+	<-p.wake
+}
+
+// unpark wakes the thread if it sleeps or is about to: an atomic load if not.
+// Whoever takes parked back sends one word, and park receives it before it is
+// set again: the channel always has room.
+func (p *parker) unpark() {
+	if p.parked.Load() && p.parked.CompareAndSwap(true, false) {
+		p.wake <- struct{}{}
+	}
+}
+
+// start starts the threads of the device, none in manual mode.
+func (d *Device) start() {
+	d.threads.Go(d.inBandLoop)
+	if d.poll == link.Manual {
+		return
+	}
+	for i, r := range d.rx {
+		d.spawn(&r.thread, ".rx", i, d.cfg.RXCPUs, r.loop)
+	}
+	for i, t := range d.tx {
+		d.spawn(&t.info, ".tx", i, d.cfg.TXCPUs, t.loop)
+	}
+}
+
+func (d *Device) spawn(info *ThreadInfo, suffix string, queue int, cpus []int, loop func()) {
+	info.Name = threadName(d.name, suffix, queue, len(d.rx))
+	o := rt.Options{Name: info.Name, Priority: d.cfg.Priority}
+	if len(cpus) > 0 {
+		o.CPUs = cpus[queue%len(cpus) : queue%len(cpus)+1]
+	}
+	d.threads.Add(1)
+	started := make(chan error, 1)
+	rt.Go(o, func(refused error) { started <- refused }, func() {
+		defer d.threads.Done()
+		loop()
+	})
+	info.Refused = <-started
+}
+
+// loop is the RX thread.
+func (r *rxQueue) loop() {
+	mode := r.dev.poll
+	wait := mode.Timeout()
+	var last, gap int64 // when the last frame came, and the gap before it
+	spinning := false
+	for !r.dev.stopping.Load() {
+		if r.step(rxBatch) > 0 {
+			spinning = false
+			continue
+		}
+		switch {
+		case mode == link.Busy:
+			spin()
+			continue
+		case mode == link.Adaptive:
+			now := clock.Now()
+			if !spinning {
+				// The queue has just run dry.
+				gap, last, spinning = now-last, now, true
+			}
+			if gap < int64(link.AdaptiveSpin) && now-last < int64(link.AdaptiveSpin) {
+				spin()
+				continue
+			}
+		}
+		if err := r.q.WaitReceive(wait); err != nil {
+			if !errors.Is(err, net.ErrClosed) {
+				r.dev.linkFailed(err)
+			}
+			return
+		}
+	}
+}
+
+// spin lets other goroutines run where cores are few: a poller that never
+// yields would hold back the readers that it wakes.
+func spin() { runtime.Gosched() }
+
+// loop is the TX thread.
+func (t *txQueue) loop() {
+	work := func() bool {
+		return t.dev.stopping.Load() || (!t.idle() && t.owner.Load() == txFree)
+	}
+	for !t.dev.stopping.Load() {
+		switch {
+		case t.drain():
+		case t.idle() || t.owner.Load() != txFree:
+			t.thread.park(work)
+		default:
+			// There is work and nobody sends: the link's ring is full.
+			if err := t.q.WaitSend(txFull); err != nil {
+				time.Sleep(txFull)
+			}
+		}
+	}
+}
+
+// Poll runs the RX step of each queue, and sends what waits, on the caller's
+// thread. It takes up to budget frames from each queue, 64 at most, and
+// returns how many it took; it never waits. It is for link.Manual: the error
+// is ErrNotManual otherwise, ErrConcurrentPoll if another Poll is under way,
+// net.ErrClosed after Close.
+func (d *Device) Poll(budget int) (int, error) {
+	if d.poll != link.Manual {
+		return 0, ErrNotManual
+	}
+	if !d.polling.CompareAndSwap(false, true) {
+		return 0, ErrConcurrentPoll
+	}
+	n := 0
+	var err error
+	if d.stopping.Load() {
+		err = net.ErrClosed
+	} else {
+		for _, r := range d.rx {
+			n += r.step(budget)
+		}
+		for _, t := range d.tx {
+			for t.drain() {
+			}
+		}
+	}
+	d.polling.Store(false)
+	return n, err
+}
+
+// Errors of Poll.
+var (
+	// ErrNotManual says that the device's own threads poll it.
+	ErrNotManual = errors.New("stack: Poll on a device with threads of its own: attach it with link.Manual")
+	// ErrConcurrentPoll says that two goroutines poll one device.
+	ErrConcurrentPoll = errors.New("stack: Poll while another Poll of this device is under way: poll from one goroutine")
+)
+
+// Wait blocks until frames may be waiting on the first queue, until d has
+// passed, or until Wake; a negative d has no limit. With Poll it makes the
+// loop of an application that sleeps. Errors are net.ErrClosed, and ENODEV
+// wrapped when the device is gone.
+func (d *Device) Wait(timeout time.Duration) error {
+	if d.stopping.Load() {
+		return net.ErrClosed
+	}
+	return d.rx[0].q.WaitReceive(timeout)
+}
+
+// Wake ends a Wait. Any goroutine.
+func (d *Device) Wake() { d.rx[0].q.Wake() }
+
+// FD is the descriptor of a queue to poll(2) for received frames, -1 if the
+// link has none. It stays the link's.
+func (d *Device) FD(queue int) int { return d.rx[queue].q.FD() }
+
+// Threads describes the device's threads, none in manual mode.
+func (d *Device) Threads() (infos []ThreadInfo) {
+	if d.poll == link.Manual {
+		return nil
+	}
+	for _, r := range d.rx {
+		infos = append(infos, r.thread)
+	}
+	for _, t := range d.tx {
+		infos = append(infos, t.info)
+	}
+	return infos
+}

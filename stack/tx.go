@@ -1,0 +1,299 @@
+package stack
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/oobnet/oobnet/internal/ring"
+	"github.com/oobnet/oobnet/link"
+)
+
+// Priorities of a socket, 0 to Priorities-1; the highest is sent first.
+const Priorities = 8
+
+const (
+	// txBurst is how many frames go to the link before the queue looks again
+	// for something more urgent.
+	txBurst = 16
+	// txBurstInBand is the same for the in-band stage, whose frames a socket
+	// should never wait for longer than it must.
+	txBurstInBand = 4
+	// txDone is how many completions are taken back at a time.
+	txDone = 64
+	// txFull is how long the queue waits for room in a link's full ring
+	// before it looks again.
+	txFull = time.Millisecond
+)
+
+// Who may touch the send side of a queue.
+const (
+	txFree   = iota
+	txOwned  // a sender on its own thread, the TX thread, or Device.Poll
+	txClosed // nobody ever again but Close
+)
+
+// txQueue is the send side of one queue.
+//
+// A sender that finds nobody else sending, and nothing waiting, owns the queue
+// for the moment and rings the doorbell itself. Otherwise it puts its frame on
+// the list of its priority, from where the TX thread sends it. Nobody waits
+// for anybody: the lists take every buffer there is.
+type txQueue struct {
+	dev *Device
+	q   link.Queue
+	// owner is moved by whoever wants to send: txFree to txOwned and back.
+	owner atomic.Uint32
+	// waiting counts the frames of sockets that are on the lists or in the
+	// owner's chains: senders add before they push, the owner subtracts after
+	// the link took them.
+	waiting atomic.Int32
+	// lists of frames to send, newest first: senders push, the owner takes all.
+	lists [Priorities]ring.List
+	// inBand and waitingInBand are the same for the in-band stage.
+	inBand        ring.List
+	waitingInBand atomic.Int32
+
+	// What follows belongs to the owner. A chain is the first buffer of what
+	// was taken off a list, oldest first.
+	chains      [Priorities]uint32
+	inBandChain uint32
+	one         [1]link.Frame
+	burst       [txBurst]link.Frame
+	done        [txDone]uint32
+
+	thread  parker
+	info    ThreadInfo
+	packets atomic.Uint64
+	bytes   atomic.Uint64
+	errors  atomic.Uint64
+	queued  atomic.Uint64
+}
+
+func (t *txQueue) init(d *Device, q link.Queue, links ring.Links) {
+	t.dev, t.q = d, q
+	for p := range t.lists {
+		t.lists[p].Init(links)
+		t.chains[p] = ring.Nil
+	}
+	t.inBand.Init(links)
+	t.inBandChain = ring.Nil
+	t.thread.init()
+}
+
+// send sends a frame whose buffer is the caller's until now. On an error the
+// frame is lost, and its buffer back in the pool or with the device.
+func (t *txQueue) send(f link.Frame, priority int) error {
+	if t.waiting.Load() == 0 {
+		if t.owner.CompareAndSwap(txFree, txOwned) {
+			t.one[0] = f
+			took, err := t.pass(t.one[:])
+			t.leave()
+			if took == 1 {
+				return err
+			}
+			// The link's ring is full: wait in the list.
+		} else if t.owner.Load() == txClosed {
+			t.dev.takeBack([]uint32{f.Index})
+			return net.ErrClosed
+		}
+	}
+	t.enqueue(f, priority)
+	return nil
+}
+
+// sendBatch is send for several frames with one doorbell. It never fails in
+// part: what the link has no room for waits in the list.
+func (t *txQueue) sendBatch(frames []link.Frame, priority int) error {
+	var err error
+	took := 0
+	if t.waiting.Load() == 0 && t.owner.CompareAndSwap(txFree, txOwned) {
+		took, err = t.pass(frames)
+		t.leave()
+	}
+	for i := range frames[took:] {
+		if t.owner.Load() == txClosed {
+			t.dev.takeBack([]uint32{frames[took+i].Index})
+			err = net.ErrClosed
+			continue
+		}
+		t.enqueue(frames[took+i], priority)
+	}
+	return err
+}
+
+// pass gives frames to the link and rings the doorbell. Owner only.
+func (t *txQueue) pass(frames []link.Frame) (took int, err error) {
+	t.reclaim()
+	took = t.q.Send(frames)
+	if took == 0 {
+		return 0, nil
+	}
+	bytes := 0
+	for i := range frames[:took] {
+		bytes += int(frames[i].Len)
+	}
+	t.packets.Add(uint64(took))
+	t.bytes.Add(uint64(bytes))
+	if err = t.q.Flush(); err != nil {
+		t.errors.Add(1)
+		t.dev.linkFailed(err)
+	}
+	return took, err
+}
+
+// leave ends the ownership. Whoever queued a frame meanwhile has found the
+// queue owned, and relies on this look at waiting.
+func (t *txQueue) leave() {
+	t.owner.Store(txFree)
+	if t.waiting.Load() != 0 {
+		t.thread.unpark()
+	}
+}
+
+// enqueue leaves a frame to the TX thread (in manual mode: to Device.Poll).
+func (t *txQueue) enqueue(f link.Frame, priority int) {
+	t.dev.queuedFrame[f.Index] = f
+	t.waiting.Add(1)
+	t.lists[priority].Push(f.Index)
+	t.queued.Add(1)
+	t.thread.unpark()
+}
+
+// enqueueInBand is enqueue for the in-band stage, whose frames a sender need
+// not line up behind: they are not counted as waiting.
+func (t *txQueue) enqueueInBand(f link.Frame) {
+	t.dev.queuedFrame[f.Index] = f
+	t.waitingInBand.Add(1)
+	t.inBand.Push(f.Index)
+	t.thread.unpark()
+}
+
+// idle reports whether there is nothing to drain. Any goroutine may ask.
+func (t *txQueue) idle() bool { return t.waiting.Load() == 0 && t.waitingInBand.Load() == 0 }
+
+// drain sends a burst of what is on the lists, and reports whether it sent
+// anything. It does nothing if somebody else owns the queue: that one looks at
+// waiting when it leaves.
+func (t *txQueue) drain() (sent bool) {
+	if t.idle() || !t.owner.CompareAndSwap(txFree, txOwned) {
+		return false
+	}
+	// Sockets come before the in-band stage, and a burst is of one or the other.
+	n, waiting := 0, &t.waiting
+	for p := Priorities - 1; p >= 0; p-- {
+		n = t.take(&t.chains[p], &t.lists[p], n, txBurst)
+	}
+	chain := &t.chains[Priorities-1]
+	if n == 0 {
+		waiting, chain = &t.waitingInBand, &t.inBandChain
+		n = t.take(chain, &t.inBand, 0, txBurstInBand)
+	}
+	took, _ := t.pass(t.burst[:n])
+	// What the link had no room for has been in turn once: it goes first.
+	for i := n - 1; i >= took; i-- {
+		t.inBand.SetNext(t.burst[i].Index, *chain)
+		*chain = t.burst[i].Index
+	}
+	waiting.Add(-int32(took))
+	t.leave()
+	return took > 0
+}
+
+// take moves frames from a chain, refilled from its list, to the burst, which
+// holds n already, and returns how many it holds then.
+func (t *txQueue) take(chain *uint32, list *ring.List, n, limit int) int {
+	for n < limit {
+		if *chain == ring.Nil {
+			*chain = oldestFirst(list)
+		}
+		if *chain == ring.Nil {
+			break
+		}
+		t.burst[n] = t.dev.queuedFrame[*chain]
+		*chain = list.Next(*chain)
+		n++
+	}
+	return n
+}
+
+// oldestFirst empties a list, newest first, and turns it round.
+func oldestFirst(list *ring.List) uint32 {
+	before := uint32(ring.Nil)
+	for index := list.TakeAll(); index != ring.Nil; {
+		next := list.Next(index)
+		list.SetNext(index, before)
+		before, index = index, next
+	}
+	return before
+}
+
+// reclaim takes completed buffers back into the pool. Owner only.
+func (t *txQueue) reclaim() {
+	for {
+		n := t.q.Reclaim(t.done[:])
+		if n == 0 {
+			return
+		}
+		t.dev.takeBack(t.done[:n])
+		if n < txDone {
+			return
+		}
+	}
+}
+
+// tryReclaim is reclaim for whoever does not own the queue.
+func (t *txQueue) tryReclaim() {
+	if t.owner.CompareAndSwap(txFree, txOwned) {
+		t.reclaim()
+		t.leave()
+	}
+}
+
+// flushAgain rings the doorbell for what was left in the ring when the wire
+// went.
+func (t *txQueue) flushAgain() {
+	if t.owner.CompareAndSwap(txFree, txOwned) {
+		if err := t.q.Flush(); err != nil {
+			t.errors.Add(1)
+			t.dev.linkFailed(err)
+		}
+		t.reclaim()
+		t.leave()
+	}
+}
+
+// Send sends a frame built in a buffer from Alloc, or a received one as it is,
+// whose buffer was the caller's and is no longer, also on an error. Frames of
+// one caller with one queue hint and priority keep their order. An error wraps
+// ENETDOWN or ENODEV (the frame may leave when the wire is back), EMSGSIZE, or
+// is net.ErrClosed.
+func (d *Device) Send(f link.Frame, queue, priority int) error {
+	return d.tx[uint(queue)%uint(len(d.tx))].send(f, priority)
+}
+
+// Send is Device.Send on the port's device, counted for the port.
+func (p *Port) Send(f link.Frame, queue, priority int) error {
+	p.txPackets.Add(1)
+	p.txBytes.Add(uint64(f.Len))
+	return p.dev.Send(f, queue, priority)
+}
+
+// SendBatch is Send for several frames with one doorbell.
+func (d *Device) SendBatch(frames []link.Frame, queue, priority int) error {
+	return d.tx[uint(queue)%uint(len(d.tx))].sendBatch(frames, priority)
+}
+
+// linkFailed notes that the wire is down or gone, so that senders are told
+// before they build a frame. The keeper looks when it comes back.
+func (d *Device) linkFailed(err error) {
+	switch {
+	case errors.Is(err, syscall.ENETDOWN):
+		d.setFault(fmt.Errorf("stack: device %s: link is down: %w", d.name, syscall.ENETDOWN))
+	case errors.Is(err, syscall.ENODEV), errors.Is(err, syscall.ENXIO):
+		d.setFault(fmt.Errorf("stack: device %s is gone: %w", d.name, syscall.ENODEV))
+	}
+}
