@@ -33,6 +33,18 @@ const (
 	Generic
 )
 
+func (m Mode) String() string {
+	switch m {
+	case Auto:
+		return "auto"
+	case Native:
+		return "native"
+	case Generic:
+		return "generic"
+	}
+	return fmt.Sprintf("mode %d", int(m))
+}
+
 // ZeroCopy says whether the device may read and write the region itself.
 type ZeroCopy int
 

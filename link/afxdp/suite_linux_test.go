@@ -1,0 +1,105 @@
+package afxdp
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/oobnet/oobnet/internal/leaktest"
+	"github.com/oobnet/oobnet/internal/netnstest"
+	"github.com/oobnet/oobnet/link"
+	"github.com/oobnet/oobnet/link/linktest"
+)
+
+// suiteType is the EtherType of the suite's frames.
+const suiteType = 0x88b5
+
+// openOn opens the host's interface, with claims.
+func openOn(t testing.TB, h *netnstest.Host, cfg *Config, claims *link.Claims) *Link {
+	t.Helper()
+	var l *Link
+	var err error
+	h.Do(func() { l, err = Open(h.IfName, cfg) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := l.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	if err := l.Select(claims); err != nil {
+		t.Fatal(err)
+	}
+	return l
+}
+
+// packetPeer is a kernel packet socket as the far end of a wire.
+type packetPeer struct {
+	f *os.File
+	b []byte
+}
+
+func newPacketPeer(t testing.TB, h *netnstest.Host, etherType uint16) *packetPeer {
+	t.Helper()
+	f, err := h.RawSocket(etherType)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { f.Close() })
+	return &packetPeer{f: f, b: make([]byte, 1<<16)}
+}
+
+func (p *packetPeer) Send(frame []byte) error {
+	_, err := p.f.Write(frame)
+	return err
+}
+
+func (p *packetPeer) Receive(timeout time.Duration) ([]byte, error) {
+	if err := p.f.SetReadDeadline(time.Now().Add(timeout)); err != nil {
+		return nil, err
+	}
+	n, err := p.f.Read(p.b)
+	// A packet socket reports once that its interface was down meanwhile.
+	if errors.Is(err, unix.ENETDOWN) {
+		n, err = p.f.Read(p.b)
+	}
+	return p.b[:n], err
+}
+
+func TestSuite(t *testing.T) {
+	for _, c := range []struct {
+		queues int
+		mode   Mode
+	}{{1, Native}, {2, Native}, {1, Generic}} {
+		t.Run(fmt.Sprintf("%d queues, %v", c.queues, c.mode), func(t *testing.T) {
+			linktest.Suite(t, func(t *testing.T) linktest.Wire { return suiteWire(t, c.queues, &Config{Mode: c.mode}) })
+		})
+	}
+}
+
+func suiteWire(t *testing.T, queues int, cfg *Config) linktest.Wire {
+	leaktest.Check(t)
+	w := netnstest.NewPair(t, &netnstest.Config{Queues: queues})
+	claims := &link.Claims{EtherTypes: []link.ClaimEtherType{{EtherType: suiteType}}}
+	return linktest.Wire{
+		Link:    openOn(t, w.A, cfg, claims),
+		Peer:    newPacketPeer(t, w.B, suiteType),
+		PeerMAC: w.B.MAC,
+		SetCarrier: func(up bool) {
+			if err := w.B.SetUp(up); err != nil {
+				t.Error(err)
+			}
+			if up {
+				if err := w.B.WaitUp(2 * time.Second); err != nil {
+					t.Error(err)
+				}
+			}
+		},
+		Reopen: func(t *testing.T) link.Link { return openOn(t, w.A, cfg, claims) },
+	}
+}
