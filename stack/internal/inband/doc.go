@@ -35,7 +35,8 @@
 //   - Packets that wait for an address: 256 a neighbour and 64 neighbours a
 //     port (gVisor's); the 257th Send to a neighbour gets ENOBUFS.
 //   - ICMP errors: 1000 a second with bursts of 50, over all ports (gVisor's
-//     defaults, which are Linux's). Echo replies are not limited.
+//     defaults, which are Linux's). Echo requests are all answered, but for
+//     those to broadcast and multicast addresses, as on Linux.
 //
 // # ARP and its liars
 //

@@ -62,7 +62,11 @@ func (e *endpoint) WritePackets(pkts stack.PacketBufferList) (int, tcpip.Error) 
 			e.noBuffer.Add(1)
 			return i, &tcpip.ErrNoBufferSpace{}
 		}
-		if err := e.output(dst, uint16(pkt.NetworkProtocolNumber), pkt.AsSlices()); err != nil {
+		err := e.output(dst, uint16(pkt.NetworkProtocolNumber), pkt.AsSlices())
+		if _, full := err.(*tcpip.ErrNoBufferSpace); full && pkt.NetworkProtocolNumber == header.ARPProtocolNumber {
+			continue // as if lost on the wire: gVisor would fail the neighbour at once, and not try again
+		}
+		if err != nil {
 			return i, err
 		}
 	}

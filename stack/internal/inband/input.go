@@ -87,13 +87,41 @@ func (s *Stage) inputIPv4(p *port, kind tcpip.PacketType, packet []byte) {
 	packet = packet[:h.TotalLength()]
 	if !h.More() && h.FragmentOffset() == 0 {
 		s.n.delivered.Add(1)
-		s.deliver(p, header.IPv4ProtocolNumber, kind, packet)
+		s.deliverIPv4(p, kind, packet)
 		return
 	}
 	s.n.fragments.Add(1)
 	if whole := s.reassembler.add(p.ID, h, packet[h.HeaderLength():]); whole != nil {
-		s.deliver(p, header.IPv4ProtocolNumber, kind, whole)
+		s.deliverIPv4(p, kind, whole)
 	}
+}
+
+// deliverIPv4 hands a whole packet to gVisor, which would answer every echo
+// request: also one to a broadcast address, with which a stranger can have all
+// stations answer a third (RFC 1122, 3.2.2.6, allows silence), and also one
+// from a neighbour that cannot be resolved, at the cost of memory for each
+// until that is found out.
+func (s *Stage) deliverIPv4(p *port, kind tcpip.PacketType, packet []byte) {
+	h := header.IPv4(packet)
+	icmp := packet[h.HeaderLength():]
+	if h.Protocol() == protoICMP && len(icmp) > 0 && header.ICMPv4Type(icmp[0]) == header.ICMPv4Echo {
+		toOne := kind == tcpip.PacketHost && p.local.Load().owns(fromAddr(h.DestinationAddress()))
+		if !toOne || !s.admitReply(p, h.SourceAddress()) {
+			s.n.echoIgnored.Add(1)
+			return
+		}
+	}
+	s.deliver(p, header.IPv4ProtocolNumber, kind, packet)
+}
+
+// admitReply counts an answer towards the neighbour that it will go to.
+func (s *Stage) admitReply(p *port, to tcpip.Address) bool {
+	route, err := s.gs.FindRoute(tcpip.NICID(p.ID), tcpip.Address{}, to, header.IPv4ProtocolNumber, false)
+	if err != nil {
+		return false // there is no way back
+	}
+	defer route.Release()
+	return s.neighbors.admit(neighborKey{uint32(route.NICID()), hopOf(route)})
 }
 
 // validIPv4 checks version, lengths and header checksum. The result is the

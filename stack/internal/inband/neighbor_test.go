@@ -64,6 +64,21 @@ func TestResolveWaits(t *testing.T) {
 	}
 }
 
+// A request that finds no buffer is tried again, like one that the wire loses.
+func TestARPRequestWithoutBuffer(t *testing.T) {
+	a, _ := newPair(t, Config{})
+	lost := 0
+	a.set(func() {
+		a.refuse = func(f []byte) bool { lost++; return lost == 1 && isARP(f) }
+	})
+	if mac, err := a.Resolve(context.Background(), 1, addrB); err != nil || mac != macB {
+		t.Errorf("resolved to %x, %v", mac, err)
+	}
+	if n := a.Stats().NoBuffer; n != 1 {
+		t.Errorf("%d frames without a buffer, want 1", n)
+	}
+}
+
 func TestNeighborAgesAndProbeRefreshes(t *testing.T) {
 	const reachable = 200 * time.Millisecond
 	a, _ := newPair(t, Config{ReachableTime: reachable})

@@ -48,6 +48,34 @@ func TestPing(t *testing.T) {
 	}
 }
 
+func TestEchoThatIsIgnored(t *testing.T) {
+	b := newSide(t, "b", macB, Config{}, Port{Addrs: []netip.Prefix{netB}})
+	if err := b.SetStatic(1, addrA, macA); err != nil {
+		t.Fatal(err)
+	}
+	ping := func(dst [6]byte, from, to netip.Addr) {
+		b.Input(1, frame(dst, macA, 0x0800, ipv4Packet(from, to, protoICMP, 1, 0, echo(8, nil))))
+	}
+	ping(broadcastMAC, addrA, broadcastAddr)
+	ping(broadcastMAC, addrA, netip.MustParseAddr("10.1.0.255"))
+	ping(broadcastMAC, addrA, allSystemsAddr)
+	ping(macB, netip.MustParseAddr("192.0.2.1"), addrB) // no route back
+	if st := b.Stats(); st.ICMPEchoIgnored != 4 || st.ICMPEchoReplies != 0 || len(icmpOf(b.frames())) != 0 {
+		t.Errorf("stats %+v", st)
+	}
+	ping(macB, addrA, addrB)
+	if st := b.Stats(); st.ICMPEchoIgnored != 4 || st.ICMPEchoReplies != 1 || len(icmpOf(b.frames())) != 1 {
+		t.Errorf("stats %+v", st)
+	}
+	// Pings in the name of a neighbour that is not there.
+	for range maxPending + 100 {
+		ping(macB, netip.MustParseAddr("10.1.0.99"), addrB)
+	}
+	if n := b.Stats().ICMPEchoIgnored - 4; n < 90 || n > 100 {
+		t.Errorf("%d of %d pings ignored", n, maxPending+100)
+	}
+}
+
 func igmpOf(frames [][]byte) (reports [][]byte) {
 	for _, f := range frames {
 		if !isARP(f) && f[14+9] == 2 {

@@ -98,14 +98,18 @@ func (s *Stage) admit(route *stack.Route, d Outgoing) error {
 	if d.DontFragment && header.IPv4MinimumSize+len(d.Transport) > int(p.ep.MTU()) {
 		return wrap("send to", d.Dst, syscall.EMSGSIZE)
 	}
-	hop := d.Dst
-	if g := route.NextHop(); g.BitLen() != 0 {
-		hop = fromAddr(g)
-	}
-	if !p.isGroup(hop) && !s.neighbors.admit(neighborKey{p.ID, hop}) {
+	if hop := hopOf(route); !p.isGroup(hop) && !s.neighbors.admit(neighborKey{p.ID, hop}) {
 		return wrap("send to", d.Dst, syscall.ENOBUFS)
 	}
 	return nil
+}
+
+// hopOf is the neighbour that a route sends to.
+func hopOf(route *stack.Route) netip.Addr {
+	if gateway := route.NextHop(); gateway.BitLen() != 0 {
+		return fromAddr(gateway)
+	}
+	return fromAddr(route.RemoteAddress())
 }
 
 // packet builds the IPv4 header, and copies the transport behind it. The

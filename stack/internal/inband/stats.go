@@ -13,7 +13,7 @@ type counters struct {
 	arpInvalid, arpConflicts, arpStaticConflicts           atomic.Uint64
 	arpNotForUs, arpProbes                                 atomic.Uint64
 	datagrams, unclaimed, udpMalformed, udpChecksum        atomic.Uint64
-	sends, sendErrors, timeExceeded                        atomic.Uint64
+	sends, sendErrors, timeExceeded, echoIgnored           atomic.Uint64
 }
 
 // Stats are the stage's counters since New. Frames is the sum of the rest of
@@ -46,9 +46,10 @@ type Stats struct {
 	ARPUnsolicited, ARPStaticConflicts      uint64
 
 	// ICMP. Invalid: wrong checksum, or a type that nobody knows. RateLimited
-	// are errors that were not sent.
-	ICMPInvalid, ICMPEchoRequests, ICMPEchoReplies, ICMPUnreachableReceived uint64
-	ICMPUnreachableSent, ICMPTimeExceededSent, ICMPRateLimited              uint64
+	// are errors that were not sent. EchoIgnored are requests to broadcast and
+	// multicast addresses, or from where an answer cannot get.
+	ICMPInvalid, ICMPEchoRequests, ICMPEchoReplies, ICMPUnreachableReceived     uint64
+	ICMPEchoIgnored, ICMPUnreachableSent, ICMPTimeExceededSent, ICMPRateLimited uint64
 
 	// Sends that were accepted and refused; SendFailed counts packets and
 	// fragments lost after that, waiting for an address or without a buffer.
@@ -84,6 +85,7 @@ func (s *Stage) Stats() Stats {
 		ICMPEchoReplies:         g.ICMP.V4.PacketsSent.EchoReply.Value(),
 		ICMPUnreachableReceived: g.ICMP.V4.PacketsReceived.DstUnreachable.Value(),
 		ICMPUnreachableSent:     g.ICMP.V4.PacketsSent.DstUnreachable.Value(),
+		ICMPEchoIgnored:         n.echoIgnored.Load(),
 		ICMPTimeExceededSent:    n.timeExceeded.Load(),
 		ICMPRateLimited:         g.ICMP.V4.PacketsSent.RateLimited.Value(),
 

@@ -44,8 +44,8 @@ type side struct {
 	datagrams chan Datagram
 	errors    chan TransportError
 	neighbors chan NeighborEvent
-	// filter sees each frame before the peer gets it; false: lost.
-	filter func(frame []byte) bool
+	// refuse sees each frame of Output; true: there is no buffer for it.
+	refuse func(frame []byte) bool
 }
 
 func (h *side) Output(port uint32, dst link.MAC, etherType uint16, packet [][]byte) bool {
@@ -55,8 +55,14 @@ func (h *side) Output(port uint32, dst link.MAC, etherType uint16, packet [][]by
 		f = append(f, p...)
 	}
 	h.mu.Lock()
-	h.sent = append(h.sent, f)
+	refused := h.refuse != nil && h.refuse(f)
+	if !refused {
+		h.sent = append(h.sent, f)
+	}
 	h.mu.Unlock()
+	if refused {
+		return false
+	}
 	select {
 	case h.out <- f:
 		return true
@@ -131,12 +137,7 @@ func connect(t testing.TB, a, b *side) {
 		for {
 			select {
 			case f := <-from.out:
-				from.mu.Lock()
-				filter := from.filter
-				from.mu.Unlock()
-				if filter == nil || filter(f) {
-					to.Input(1, f)
-				}
+				to.Input(1, f)
 			case <-stop:
 				return
 			}
