@@ -43,6 +43,12 @@ func TestUsedEntryIsRefreshed(t *testing.T) {
 	if sent != 1000/20 {
 		t.Errorf("%d probes in 1000 s, want one each 20 s", sent)
 	}
+	// Answered probes do not count as silence later.
+	e.Touch()
+	r.now = r.now.Add(time.Hour)
+	if probes := r.pass(1); len(probes) != 1 || !e.Valid() {
+		t.Errorf("after an hour without Due: probes %v, valid %v", probes, e.Valid())
+	}
 }
 
 func TestSilentPeerExpires(t *testing.T) {

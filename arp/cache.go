@@ -16,8 +16,9 @@ const (
 	// DefaultCapacity: 4096 entries of 64 bytes and their slots are half a
 	// megabyte, and stay in a second-level cache.
 	DefaultCapacity = 4096
-	// MaxCapacity bounds what a wrong number in a config file can cost:
-	// about 250 MB.
+	// MaxCapacity bounds what a wrong number in a config file can cost: an
+	// entry with its slot, record and neighbour takes about 350 bytes, so
+	// some 350 MB.
 	MaxCapacity = 1 << 20
 	// DefaultReachable is RFC 4861's REACHABLE_TIME (10), and gVisor's.
 	DefaultReachable = 30 * time.Second

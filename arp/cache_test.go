@@ -254,6 +254,25 @@ func TestPermanentIsNotOverwritten(t *testing.T) {
 	r.wantStats("entries 0 permanent 0 neighbors 0 learned 2 updated 2 confirmed 4 dropped 2 expired 0 evicted 0 full 0 conflicts 3 rejected 0")
 }
 
+// Permanent entries behind one neighbour may disagree; whatever ARP says then
+// contradicts one of them.
+func TestConflictWithOneOfTwo(t *testing.T) {
+	r := newRig(t, Config{})
+	r.learn(permanent(onlink("10.0.0.2", macA)))
+	r.learn(permanent(behind("192.0.2.1", "10.0.0.2", macB)))
+	r.Confirm(eth0, ip("10.0.0.2"), macA)
+	r.Confirm(eth0, ip("10.0.0.2"), macB)
+	if n := r.Stats().Conflicts; n != 2 {
+		t.Errorf("%d conflicts, want 2", n)
+	}
+	if r.learn(permanent(behind("192.0.2.1", "10.0.0.2", macA))); len(r.hops) != 1 {
+		t.Fatalf("%d neighbours", len(r.hops))
+	}
+	if r.Confirm(eth0, ip("10.0.0.2"), macA); r.Stats().Conflicts != 2 {
+		t.Error("a statement that all agree with was counted as a conflict")
+	}
+}
+
 func TestLearnedBecomesPermanent(t *testing.T) {
 	r := newRig(t, Config{})
 	a := r.learn(onlink("10.0.0.2", macA))

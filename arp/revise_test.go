@@ -72,7 +72,7 @@ func TestReviseMovesToAnotherGateway(t *testing.T) {
 			return s, true
 		})
 	}
-	r.learn(behind("192.0.2.1", "10.0.0.2", macA))
+	r.learn(behind("192.0.2.1", "10.0.0.2", macA)).Touch() // its use goes along with it
 	r.learn(permanent(behind("192.0.2.2", "10.0.0.2", macA)))
 	r.learn(onlink("10.0.0.3", macB))
 
@@ -88,7 +88,6 @@ func TestReviseMovesToAnotherGateway(t *testing.T) {
 	if e.MAC() != macA {
 		t.Errorf("to a neighbour that f knows: %x", e.MAC())
 	}
-	e.Touch()
 	if probes := r.pass(1); len(probes) != 1 || probes[0].NextHop != ip("10.0.0.4") {
 		t.Errorf("probes %v, want one to the new gateway", probes)
 	}
