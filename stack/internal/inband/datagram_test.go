@@ -88,6 +88,52 @@ func TestFragmentsOfTheLargestDatagram(t *testing.T) {
 	}
 }
 
+// With identifications drawn at random, two of 1000 would be equal in 2000
+// runs out of 2001.
+func TestIdentificationsDiffer(t *testing.T) {
+	const n = 1000
+	a := newSide(t, "a", macA, Config{}, Port{Addrs: []netip.Prefix{netA}})
+	if err := a.SetStatic(1, addrB, macB); err != nil {
+		t.Fatal(err)
+	}
+	for range n {
+		if err := a.Send(outgoing(apA, apB, make([]byte, 2000))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ids := make(map[uint16]int)
+	for _, f := range a.frames() {
+		if f[14+9] == protoUDP {
+			ids[binary.BigEndian.Uint16(f[14+4:])]++
+		}
+	}
+	if len(ids) != n || ids[0] != 0 {
+		t.Errorf("%d identifications for %d datagrams", len(ids), n)
+	}
+	for id, fragments := range ids {
+		if fragments != 2 {
+			t.Errorf("%d fragments with identification %d", fragments, id)
+		}
+	}
+}
+
+func TestBroadcast(t *testing.T) {
+	a, b := newPair(t, Config{})
+	for _, dst := range []netip.Addr{broadcastAddr, netip.MustParseAddr("10.1.0.255")} {
+		o := outgoing(apA, netip.AddrPortFrom(dst, 9), make([]byte, 3000))
+		o.Port = 1
+		if err := a.Send(o); err != nil {
+			t.Fatal(err)
+		}
+		if d := next(t, "broadcast", b.datagrams); d.Dst != dst {
+			t.Errorf("got %v", d.Dst)
+		}
+	}
+	if len(a.datagrams) != 0 {
+		t.Error("a broadcast came back to its sender")
+	}
+}
+
 func TestDontFragment(t *testing.T) {
 	a, b := newPair(t, Config{})
 	o := outgoing(apA, apB, make([]byte, 1472))

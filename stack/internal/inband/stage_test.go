@@ -10,6 +10,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"gvisor.dev/gvisor/pkg/tcpip"
 )
 
 func TestConfig(t *testing.T) {
@@ -122,6 +124,36 @@ func TestCloseLeavesNothing(t *testing.T) {
 		}
 	}()
 	eventually(t, "goroutines to end", func() bool { return runtime.NumGoroutine() <= before })
+}
+
+func TestTimersAndTheGate(t *testing.T) {
+	g := newGate()
+	c := &gatedClock{Clock: tcpip.NewStdClock(), gate: g}
+	running, finish, late := make(chan bool), make(chan bool), make(chan bool, 1)
+	c.AfterFunc(0, func() { running <- true; <-finish })
+	c.AfterFunc(30*time.Millisecond, func() { late <- true })
+	next(t, "timer", running)
+	closed := make(chan bool)
+	go func() { g.close(); close(closed) }()
+	eventually(t, "the gate to shut", func() bool {
+		if !g.enter() {
+			return true
+		}
+		g.leave()
+		return false
+	})
+	select {
+	case <-closed:
+		t.Error("close did not wait for a running timer")
+	default:
+	}
+	finish <- true
+	next(t, "close", closed)
+	g.close() // once more is harmless
+	time.Sleep(60 * time.Millisecond)
+	if len(late) != 0 {
+		t.Error("a timer ran after close")
+	}
 }
 
 // Everything at once, for the race detector.
