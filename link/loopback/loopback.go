@@ -162,7 +162,7 @@ func (l *Link) State() link.State {
 	switch {
 	case l.removed.Load():
 		return link.Gone
-	case l.wire.unplugged.Load() || l.peer.removed.Load() || l.peer.phase.Load() != running:
+	case l.wire.unplugged.Load() || l.peer.removed.Load() || l.peer.phase.Load() == stopped:
 		return link.Down
 	}
 	return link.Up
@@ -197,7 +197,7 @@ func (l *Link) sendError() error {
 
 // Errors of the fast path, made once so that it allocates nothing.
 var (
-	errDown = fmt.Errorf("loopback: the other end is not running, or the cable is pulled: %w", syscall.ENETDOWN)
+	errDown = fmt.Errorf("loopback: the other end has been stopped, or the cable is pulled: %w", syscall.ENETDOWN)
 	errGone = fmt.Errorf("loopback: the device has been removed: %w", syscall.ENODEV)
 )
 

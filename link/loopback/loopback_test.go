@@ -193,7 +193,8 @@ func TestPeerNotAttached(t *testing.T) {
 	if n := q.Send(txFrames(a, 2)); n != 2 || q.Stats().TXDropped != 2 {
 		t.Errorf("Send took %d, dropped %d", n, q.Stats().TXDropped)
 	}
-	if err := q.Flush(); !errors.Is(err, syscall.ENETDOWN) || a.State() != link.Down {
+	// As with a switch that does not listen yet: there is a carrier.
+	if err := q.Flush(); err != nil || a.State() != link.Up {
 		t.Errorf("Flush: %v, state %v", err, a.State())
 	}
 	if _, err := b.Attach(testLayout(1)); err != nil {
@@ -367,5 +368,37 @@ func TestRingWraps(t *testing.T) {
 		if n := r.take(out); n != 4 || [3]uint32(out[:3]) != [3]uint32(in) || out[3] != in[0] || !r.empty() {
 			t.Fatalf("round %d: took %d: %v", i, n, out)
 		}
+	}
+}
+
+// Stop, of either end, waits for a Send that has begun: it could still write
+// to a buffer of the one end and read one of the other.
+func TestStopWaitsForSend(t *testing.T) {
+	for _, name := range []string{"the sender's end", "the receiver's end"} {
+		t.Run(name, func(t *testing.T) {
+			a, b := attachedPair(t, &Config{Queues: 2}, 0)
+			end := a
+			if name == "the receiver's end" {
+				end = b
+			}
+			sending := &a.queues[1].tx.sending
+			sending.Store(1)
+			stopped := make(chan struct{})
+			go func() {
+				defer close(stopped)
+				end.Stop()
+			}()
+			select {
+			case <-stopped:
+				t.Error("Stop did not wait for the Send under way")
+			case <-time.After(20 * time.Millisecond):
+			}
+			sending.Store(0)
+			select {
+			case <-stopped:
+			case <-time.After(5 * time.Second):
+				t.Error("Stop did not return when the Send was over")
+			}
+		})
 	}
 }
