@@ -41,3 +41,21 @@ func TestPeersMoveTheirPackets(t *testing.T) {
 		})
 	}
 }
+
+func TestOursMovesItsPackets(t *testing.T) {
+	for name, c := range map[string]contender{
+		"rx64": oursReceive(64), "rx1400": oursReceive(1400), "tx64": oursSend(64), "tx1400": oursSend(1400),
+		"100 sockets": socketsContender(100), "1000 peers": peersContender(1000),
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := run(t, c)
+			if f["ns"] <= 0 {
+				t.Errorf("%v", f)
+			}
+			if f["allocs"] != 0 {
+				t.Errorf("%v allocations a packet", f["allocs"])
+			}
+			t.Log(f)
+		})
+	}
+}

@@ -63,15 +63,17 @@ func (l *lab) sleeping() contest {
 func (l *lab) sending() contest {
 	return contest{suite: "veth", name: "tx_pps",
 		contenders: []contender{
-			wireContender("ours", nil, l.send(worker.OursSend)),
+			wireContender("ours", nil, l.send(worker.OursBatch)),
+			wireContender("ours singly", nil, l.send(worker.OursSend)),
 			wireContender("sendmmsg", nil, l.send(worker.KernelBatch)),
 			wireContender("sendto", nil, l.send(worker.KernelSend)),
 			wireContender("testpmd", testpmdAbsent, l.sendTestpmd),
 		},
 		rows: []rowSpec{
 			{name: "tx_pps_sendmmsg", unit: "pps", metric: "pps", ours: "ours", peer: "sendmmsg", goal: goalSendmmsg, more: true},
-			{name: "tx_pps_sendto", unit: "pps", metric: "pps", ours: "ours", peer: "sendto", more: true},
+			{name: "tx_pps_sendto", unit: "pps", metric: "pps", ours: "ours singly", peer: "sendto", more: true},
 			{name: "tx_pps_testpmd", unit: "pps", metric: "pps", ours: "ours", peer: "testpmd", goal: goalTestpmdSend, more: true},
+			{name: "tx_cpu_sendto", unit: "ns", metric: "cpu", ours: "ours singly", peer: "sendto"},
 			{name: "tx_cpu_sendmmsg", unit: "ns", metric: "cpu", ours: "ours", peer: "sendmmsg"},
 		},
 	}

@@ -78,3 +78,29 @@ func TestTestpmdOverTheWire(t *testing.T) {
 		})
 	}
 }
+
+func TestOursOverTheWire(t *testing.T) {
+	l := testLab(t)
+	for name, c := range map[string]struct {
+		turn turn
+		want string
+	}{
+		"spinning echo": {l.echo(worker.OursEcho, wireOurs, false), "p50"},
+		"sleeping echo": {l.echo(worker.OursEcho, wireOurs, true), "p50"},
+		"singly":        {l.send(worker.OursSend), "pps"},
+		"batches":       {l.send(worker.OursBatch), "pps"},
+		"sink":          {l.receive(worker.OursSink, wireOurs, false), "pps"},
+		"sink asleep":   {l.receive(worker.OursSink, wireOurs, true), "cpu"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f, err := c.turn(t.Context(), shortTurn)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if f[c.want] <= 0 {
+				t.Errorf("%v", f)
+			}
+			t.Log(f)
+		})
+	}
+}

@@ -39,7 +39,7 @@ func open(s Spec) (job, error) {
 		return openKernelSender(s)
 	case KernelSink:
 		return openKernelSink(s)
-	case OursEcho, OursSend, OursSink:
+	case OursEcho, OursSend, OursBatch, OursSink:
 		return openOurs(s)
 	case LinkBlast:
 		return openBlast(s)

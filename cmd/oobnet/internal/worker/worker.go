@@ -31,6 +31,7 @@ const (
 	KernelSink   Role = "kernel-sink"   // recvmmsg, counts
 	OursEcho     Role = "ours-echo"     // a handler that sends back
 	OursSend     Role = "ours-send"     // WriteToUDPAddrPort, as fast as it goes
+	OursBatch    Role = "ours-batch"    // WriteBatch, as fast as it goes
 	OursSink     Role = "ours-sink"     // a handler that counts
 	LinkBlast    Role = "link-blast"    // the same frame, as fast as the link takes it
 )

@@ -1,0 +1,45 @@
+package demo
+
+import (
+	"sync/atomic"
+
+	"github.com/oobnet/oobnet/proto/udp"
+)
+
+// echo sends each datagram back to where it came from, on the thread that
+// received it.
+type echo struct {
+	side *side
+	tally
+}
+
+// tally counts what the demo's own code saw. Threads of the devices write it,
+// the main goroutine reads it.
+type tally struct {
+	sent, received, duplicates, errors atomic.Uint64
+	first                              atomic.Pointer[error] // of errors
+}
+
+func (t *tally) fail(err error) {
+	t.errors.Add(1)
+	// The copy is made on the failing path alone.
+	e := err
+	t.first.CompareAndSwap(nil, &e)
+}
+
+// startEcho opens the server's socket. In manual mode nothing moves until
+// somebody polls.
+func startEcho(s *side, o *Options) (*echo, error) {
+	e := &echo{side: s}
+	return e, s.listen(o.Port, o, e.answer)
+}
+
+func (e *echo) answer(d udp.Datagram) {
+	e.received.Add(1)
+	if _, err := e.side.conn.WriteToUDPAddrPort(d.Payload(), d.From()); err != nil {
+		e.fail(err)
+	} else {
+		e.sent.Add(1)
+	}
+	d.Release()
+}

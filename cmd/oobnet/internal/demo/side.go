@@ -1,0 +1,126 @@
+package demo
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/oobnet/oobnet/link"
+	"github.com/oobnet/oobnet/link/afxdp"
+	"github.com/oobnet/oobnet/link/loopback"
+	"github.com/oobnet/oobnet/proto/udp"
+	"github.com/oobnet/oobnet/stack"
+)
+
+// Addresses of the demo in memory (RFC 5737, documentation).
+var (
+	memoryClient = netip.MustParsePrefix("192.0.2.1/24")
+	memoryServer = netip.MustParsePrefix("192.0.2.2/24")
+)
+
+// side is one stack with its device and its socket.
+type side struct {
+	addr   netip.Prefix
+	link   link.Link
+	stack  *stack.Stack
+	device *stack.Device
+	conn   *udp.Conn
+	stop   atomic.Bool // set by close, read by pump
+}
+
+// openSides opens what the options ask for: a client, a server, or both.
+func openSides(o *Options) (client, server *side, err error) {
+	if o.Interface == "" {
+		a, b, err := loopback.Pair(nil)
+		if err != nil {
+			return nil, nil, err
+		}
+		if client, err = newSide(a, memoryClient, o); err != nil {
+			b.Close()
+			return nil, nil, err
+		}
+		if server, err = newSide(b, memoryServer, o); err != nil {
+			client.close()
+			return nil, nil, err
+		}
+		return client, server, nil
+	}
+	l, err := afxdp.Open(o.Interface, &afxdp.Config{})
+	if err != nil {
+		return nil, nil, explainOpen(err)
+	}
+	s, err := newSide(l, o.Addr, o)
+	if err != nil {
+		return nil, nil, err
+	}
+	if o.Server() {
+		return nil, s, nil
+	}
+	return s, nil, nil
+}
+
+// explainOpen adds the way out where the link's own words end.
+func explainOpen(err error) error {
+	switch {
+	case errors.Is(err, os.ErrPermission) && os.Geteuid() != 0:
+		return fmt.Errorf("%w: run it with sudo, or leave -i out for the demo in memory", err)
+	case errors.Is(err, errors.ErrUnsupported):
+		return fmt.Errorf("%w: leave -i out for the demo in memory", err)
+	}
+	return err
+}
+
+// newSide attaches the link, which is its own from then on, errors included.
+func newSide(l link.Link, addr netip.Prefix, o *Options) (*side, error) {
+	st, err := stack.New(nil)
+	if err != nil {
+		return nil, errors.Join(err, l.Close())
+	}
+	s := &side{addr: addr, link: l, stack: st}
+	cfg := &stack.DeviceConfig{Poll: o.Poll, Priority: o.Priority}
+	if o.CPU >= 0 {
+		cfg.RXCPUs, cfg.TXCPUs = []int{o.CPU}, []int{o.CPU}
+	}
+	if s.device, err = st.Attach(l, cfg); err != nil {
+		st.Close()
+		return nil, errors.Join(err, l.Close())
+	}
+	if _, err = s.device.EnablePort(&stack.PortConfig{VLAN: o.VLAN, Addrs: []netip.Prefix{addr}}); err != nil {
+		return nil, errors.Join(err, s.close())
+	}
+	return s, nil
+}
+
+// listen opens the side's socket, whose datagrams the handler gets.
+func (s *side) listen(port uint16, o *Options, handler func(udp.Datagram)) (err error) {
+	s.conn, err = udp.Listen(s.stack, netip.AddrPortFrom(s.addr.Addr(), port), &udp.Config{Handler: handler})
+	if err != nil {
+		return err
+	}
+	return s.conn.SetPriority(o.PCP)
+}
+
+// pumpWait bounds a wait of pump, so that it sees its end.
+const pumpWait = 20 * time.Millisecond
+
+// pump is the thread of a device in manual mode.
+func (s *side) pump() {
+	for !s.stop.Load() {
+		n, err := s.device.Poll(64)
+		if err == nil && n == 0 {
+			err = s.device.Wait(pumpWait)
+		}
+		if err != nil && !errors.Is(err, syscall.ENETDOWN) {
+			return
+		}
+	}
+}
+
+func (s *side) close() error {
+	s.stop.Store(true)
+	return s.stack.Close()
+}
