@@ -158,7 +158,9 @@ func (k *keeper) transmit(o *Outgoing) {
 		return
 	}
 	if mac, state, ok := k.s.inBand.Lookup(h.port.id, h.nextHop); ok && state == inband.Reachable {
-		k.learn(h, o.Dst, mac)
+		spec := h.spec(o.Dst, mac)
+		spec.Unconfirmed = true // the MAC is from memory, not from an answer
+		k.learn(spec)
 		return
 	}
 	k.want(neighborKey{h.port, h.nextHop}, o.Dst)
@@ -220,7 +222,7 @@ func (k *keeper) apply(e inband.NeighborEvent) {
 func (k *keeper) resolved(hop neighborKey, mac link.MAC) {
 	for dst := range k.wanted[hop] {
 		if h, err := k.s.hopTo(dst); err == nil && h.port == hop.port && h.nextHop == hop.addr {
-			k.learn(h, dst, mac)
+			k.learn(h.spec(dst, mac))
 		}
 	}
 	k.forget(hop)
@@ -231,8 +233,8 @@ func (k *keeper) forget(hop neighborKey) {
 	delete(k.wanted, hop)
 }
 
-func (k *keeper) learn(h hop, dst netip.Addr, mac link.MAC) {
-	if _, err := k.s.learn(h.spec(dst, mac)); err != nil {
+func (k *keeper) learn(spec arp.Spec) {
+	if _, err := k.s.learn(spec); err != nil {
 		k.s.note(err)
 	}
 }

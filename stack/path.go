@@ -50,7 +50,9 @@ func (s *Stack) Miss(dst netip.Addr) (*arp.Entry, error) {
 		}
 		mac = known
 	}
-	e, err := s.learn(h.spec(dst, mac))
+	spec := h.spec(dst, mac)
+	spec.Unconfirmed = true // the MAC is from memory, not from an answer
+	e, err := s.learn(spec)
 	if err != nil {
 		// The cache is full of permanent entries: the packet goes in-band.
 		return nil, nil
@@ -179,8 +181,6 @@ func (s *Stack) resolve(ctx context.Context, h hop) (link.MAC, error) {
 		ctx, cancel = context.WithTimeout(ctx, SolicitTimeout)
 		defer cancel()
 	}
-	stop := context.AfterFunc(ctx, func() {})
-	defer stop()
 	mac, err := s.inBand.Resolve(ctx, h.port.id, h.nextHop)
 	switch {
 	case err == nil:

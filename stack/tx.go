@@ -253,6 +253,17 @@ func (t *txQueue) tryReclaim() {
 	}
 }
 
+// SendBatch is Device.SendBatch on the port's device, counted for the port.
+func (p *Port) SendBatch(frames []link.Frame, queue, priority int) error {
+	bytes := 0
+	for i := range frames {
+		bytes += int(frames[i].Len)
+	}
+	p.txPackets.Add(uint64(len(frames)))
+	p.txBytes.Add(uint64(bytes))
+	return p.dev.SendBatch(frames, queue, priority)
+}
+
 // flushAgain rings the doorbell for what was left in the ring when the wire
 // went.
 func (t *txQueue) flushAgain() {

@@ -1,0 +1,131 @@
+package udp
+
+import (
+	"net"
+	"syscall"
+
+	"github.com/oobnet/oobnet/arp"
+	"github.com/oobnet/oobnet/link"
+	"github.com/oobnet/oobnet/stack"
+)
+
+// batchFrames is how many frames share a doorbell at most.
+const batchFrames = 64
+
+// sendBatch is room for the frames of a WriteBatch. One call at a time uses
+// it; another one under way sends its datagrams one by one.
+type sendBatch struct {
+	frames [batchFrames]link.Frame
+	n      int
+	port   *stack.Port
+}
+
+// WriteBatch sends the messages in their order, with one doorbell for as many
+// as it can, and returns how many were sent; an error is about the message
+// after the last one sent. It sets N of those sent.
+func (c *Conn) WriteBatch(ms []Message) (int, error) {
+	if !c.batching.CompareAndSwap(false, true) {
+		return c.writeSingly(ms)
+	}
+	defer c.batching.Store(false)
+	for i := range ms {
+		if err := c.addToBatch(&ms[i]); err != nil {
+			if ferr := c.flushBatch(); ferr != nil {
+				err = ferr
+			}
+			return i, err
+		}
+	}
+	if err := c.flushBatch(); err != nil {
+		return len(ms), err
+	}
+	return len(ms), nil
+}
+
+func (c *Conn) writeSingly(ms []Message) (int, error) {
+	for i := range ms {
+		to := ms[i].Addr
+		if c.remote.IsValid() && !to.IsValid() {
+			to = c.remote
+		}
+		n, err := c.writeTo(ms[i].Buf, to)
+		if err != nil {
+			return i, err
+		}
+		ms[i].N = n
+	}
+	return len(ms), nil
+}
+
+// addToBatch builds a message's frame, or sends it at once if it cannot be
+// part of the batch.
+func (c *Conn) addToBatch(m *Message) error {
+	to := unmap(m.Addr)
+	switch {
+	case c.remote.IsValid() && !m.Addr.IsValid():
+		to = c.remote
+	case c.remote.IsValid():
+		return c.opError("write", net.UDPAddrFromAddrPort(to), net.ErrWriteToConnected)
+	case !m.Addr.IsValid():
+		return c.opError("write", nil, syscall.EDESTADDRREQ)
+	}
+	if c.attention.Load()&(closed|writeExpired|failed) != 0 {
+		if err := c.writable("write"); err != nil {
+			return err
+		}
+	}
+	e, err := c.pathTo(to)
+	if err != nil {
+		return c.opError("write", net.UDPAddrFromAddrPort(to), err)
+	}
+	if e == nil || len(m.Buf) > int(e.MTU)-headersLen {
+		m.N, err = c.send(m.Buf, to, e)
+		return err
+	}
+	f, err := c.allocInBatch(e)
+	if err != nil {
+		return c.opError("write", net.UDPAddrFromAddrPort(to), err)
+	}
+	buf := e.Via.(*stack.Port).Device().Memory().Buffer(f.Index)
+	copy(buf[f.Off:], m.Buf)
+	c.build(&f, buf, len(m.Buf), to, e)
+	e.Touch()
+	c.batch.frames[c.batch.n] = f
+	c.batch.n++
+	m.N = len(m.Buf)
+	return nil
+}
+
+// allocInBatch makes room for one more frame on an entry's port. What is in
+// the batch goes out first if it is another port's, if it is full, or if the
+// pool is empty: its buffers may be the ones to wait for.
+func (c *Conn) allocInBatch(e *arp.Entry) (link.Frame, error) {
+	port := e.Via.(*stack.Port)
+	if c.batch.port != port || c.batch.n == batchFrames {
+		if err := c.flushBatch(); err != nil {
+			return link.Frame{}, err
+		}
+		c.batch.port = port
+	}
+	f, err := port.Device().Alloc()
+	if err == nil {
+		return f, nil
+	}
+	if err := c.flushBatch(); err != nil {
+		return f, err
+	}
+	c.batch.port = port
+	return c.alloc(port.Device())
+}
+
+func (c *Conn) flushBatch() error {
+	n, port := c.batch.n, c.batch.port
+	c.batch.n, c.batch.port = 0, nil
+	if n == 0 {
+		return nil
+	}
+	if err := port.SendBatch(c.batch.frames[:n], c.flow, int(c.priority.Load())); err != nil {
+		return c.opError("write", nil, err)
+	}
+	return nil
+}

@@ -1,0 +1,278 @@
+package udp
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"syscall"
+
+	"github.com/oobnet/oobnet/arp"
+	"github.com/oobnet/oobnet/internal/wire"
+	"github.com/oobnet/oobnet/link"
+	"github.com/oobnet/oobnet/stack"
+)
+
+// WriteToUDPAddrPort sends b as one datagram. It waits for a buffer if the TX
+// pool is empty, until the write deadline (or fails, see Config.NoWait), and
+// for an address if Config.OnMiss says so. It allocates nothing if the front
+// cache knows the destination. Errors: EMSGSIZE (over MaxPayload), ENETUNREACH
+// (no route), EHOSTUNREACH (Config.OnMiss), EACCES (broadcast), EMULTIHOP
+// (Config.DontRoute), ENOBUFS, ENETDOWN, os.ErrDeadlineExceeded, net.ErrClosed,
+// net.ErrWriteToConnected.
+func (c *Conn) WriteToUDPAddrPort(b []byte, to netip.AddrPort) (int, error) {
+	if c.remote.IsValid() {
+		return 0, c.opError("write", net.UDPAddrFromAddrPort(to), net.ErrWriteToConnected)
+	}
+	return c.writeTo(b, to)
+}
+
+// Write sends b to the peer of a connected socket; ENOTCONN if it has none.
+// An ICMP error about an earlier datagram (ECONNREFUSED) is returned once, by
+// the next read or write.
+func (c *Conn) Write(b []byte) (int, error) {
+	if !c.remote.IsValid() {
+		return 0, c.opError("write", nil, syscall.ENOTCONN)
+	}
+	return c.writeTo(b, c.remote)
+}
+
+// WriteTo is WriteToUDPAddrPort for a *net.UDPAddr.
+func (c *Conn) WriteTo(b []byte, addr net.Addr) (int, error) {
+	to, ok := addr.(*net.UDPAddr)
+	if !ok {
+		return 0, c.opError("write", addr, fmt.Errorf("address is a %T, want *net.UDPAddr: %w", addr, syscall.EINVAL))
+	}
+	if to == nil {
+		return 0, c.opError("write", nil, syscall.EDESTADDRREQ)
+	}
+	return c.WriteToUDPAddrPort(b, to.AddrPort())
+}
+
+// WriteMsgUDPAddrPort is WriteToUDPAddrPort, or Write if addr is not valid.
+// There are no control messages: oob must be empty, else EINVAL.
+func (c *Conn) WriteMsgUDPAddrPort(b, oob []byte, addr netip.AddrPort) (n, oobn int, err error) {
+	if len(oob) > 0 {
+		return 0, 0, c.opError("write", nil, fmt.Errorf("control messages are not supported: %w", syscall.EINVAL))
+	}
+	if addr.IsValid() {
+		n, err = c.WriteToUDPAddrPort(b, addr)
+	} else {
+		n, err = c.Write(b)
+	}
+	return n, 0, err
+}
+
+func (c *Conn) writeTo(b []byte, to netip.AddrPort) (int, error) {
+	to = unmap(to)
+	if c.attention.Load()&(closed|writeExpired|failed) != 0 {
+		if err := c.writable("write"); err != nil {
+			return 0, err
+		}
+	}
+	e, err := c.pathTo(to)
+	if err != nil {
+		return 0, c.opError("write", net.UDPAddrFromAddrPort(to), err)
+	}
+	return c.send(b, to, e)
+}
+
+// writable says why a write must not go on, nil if it may.
+func (c *Conn) writable(op string) error {
+	switch attention := c.attention.Load(); {
+	case attention&closed != 0:
+		return c.opError(op, nil, net.ErrClosed)
+	case attention&writeExpired != 0:
+		return c.opError(op, nil, os.ErrDeadlineExceeded)
+	case attention&failed != 0:
+		return c.takeFailure(op)
+	}
+	return nil
+}
+
+// pathTo returns the front-cache entry to a destination; nil: the in-band
+// stage has to find the way.
+func (c *Conn) pathTo(to netip.AddrPort) (*arp.Entry, error) {
+	if !to.Addr().Is4() {
+		return nil, fmt.Errorf("address is not IPv4: %w", syscall.EAFNOSUPPORT)
+	}
+	// The last entry stands for a connected socket's peer, and for the client
+	// that a server answers again and again.
+	if e := c.path.Load(); e != nil && e.Dst == to.Addr().As4() && e.Valid() {
+		return e, nil
+	}
+	e := c.s.Lookup(number(to.Addr()))
+	if e == nil {
+		return c.miss(to.Addr())
+	}
+	if err := c.allowed(e); err != nil {
+		return nil, err
+	}
+	c.path.Store(e)
+	return e, nil
+}
+
+// allowed applies the socket's options to an entry that is new to it.
+func (c *Conn) allowed(e *arp.Entry) error {
+	switch {
+	case e.Kind == arp.Broadcast && !c.cfg.Broadcast:
+		return syscall.EACCES
+	case c.cfg.DontRoute && e.NextHop != e.Dst:
+		return errMultihop
+	}
+	return nil
+}
+
+// miss does what the socket's policy says of a destination that the front
+// cache does not know.
+func (c *Conn) miss(dst netip.Addr) (*arp.Entry, error) {
+	if dst.IsUnspecified() {
+		return nil, syscall.EDESTADDRREQ
+	}
+	e, err := c.s.Miss(dst)
+	if err != nil {
+		return nil, err
+	}
+	if e != nil {
+		if err := c.allowed(e); err != nil {
+			return nil, err
+		}
+		c.path.Store(e)
+		return e, nil
+	}
+	if c.s.Local(dst) || dst.IsLoopback() {
+		return nil, nil
+	}
+	if c.cfg.DontRoute && !c.s.OnLink(dst) {
+		return nil, errMultihop
+	}
+	switch c.cfg.OnMiss {
+	case MissFail:
+		return nil, syscall.EHOSTUNREACH
+	case MissWait:
+		return c.solicit(dst)
+	}
+	return nil, nil
+}
+
+// solicit waits for an address until the write deadline.
+func (c *Conn) solicit(dst netip.Addr) (*arp.Entry, error) {
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	passed := c.write.channel()
+	go func() {
+		select {
+		case <-passed:
+		case <-c.done:
+		case <-ctx.Done():
+		}
+		cancel()
+	}()
+	if err := c.s.Solicit(ctx, dst, arp.MayRoute); err != nil {
+		if e := c.writable("write"); e != nil {
+			return nil, e
+		}
+		return nil, syscall.EHOSTUNREACH
+	}
+	return c.s.Lookup(number(dst)), nil
+}
+
+// send sends b the fast way if there is one, and b fits into a frame.
+func (c *Conn) send(b []byte, to netip.AddrPort, e *arp.Entry) (int, error) {
+	if e == nil || len(b) > int(e.MTU)-headersLen {
+		return c.demote(b, to)
+	}
+	dev := e.Via.(*stack.Port).Device()
+	f, err := c.alloc(dev)
+	if err != nil {
+		return 0, c.opError("write", net.UDPAddrFromAddrPort(to), err)
+	}
+	copy(dev.Memory().Buffer(f.Index)[f.Off:], b)
+	if err := c.finish(f, len(b), to, e); err != nil {
+		return 0, err
+	}
+	return len(b), nil
+}
+
+// alloc takes a TX buffer, waiting for one as the socket wants it.
+func (c *Conn) alloc(dev *stack.Device) (link.Frame, error) {
+	f, err := dev.Alloc()
+	if err == nil || c.cfg.NoWait {
+		return f, err
+	}
+	f, err = dev.AllocWait(c.write.channel(), c.done)
+	if err != nil && c.attention.Load()&writeExpired != 0 {
+		err = os.ErrDeadlineExceeded
+	}
+	return f, err
+}
+
+// finish writes the headers in front of a payload that stands at f.Off, and
+// sends the frame. The buffer is the device's from then on.
+func (c *Conn) finish(f link.Frame, size int, to netip.AddrPort, e *arp.Entry) error {
+	port := e.Via.(*stack.Port)
+	c.build(&f, port.Device().Memory().Buffer(f.Index), size, to, e)
+	e.Touch()
+	if err := port.Send(f, c.flow, int(c.priority.Load())); err != nil {
+		return c.opError("write", net.UDPAddrFromAddrPort(to), err)
+	}
+	return nil
+}
+
+// build makes a frame of the payload at f.Off in the buffer.
+func (c *Conn) build(f *link.Frame, buf []byte, size int, to netip.AddrPort, e *arp.Entry) {
+	src, ttl := c.localIP, c.cfg.TTL
+	if src == 0 || src>>28 == 0xe {
+		src = number4(e.Src)
+	}
+	if e.Kind == arp.Multicast {
+		ttl = c.cfg.MulticastTTL
+	}
+	dst := number4(e.Dst)
+	start := int(f.Off) - headersLen - int(e.HeaderLen)
+	b := buf[start : int(f.Off)+size]
+	n := copy(b, e.Header[:e.HeaderLen])
+	if e.HeaderLen == arp.MaxHeaderLen {
+		b[14] |= byte(c.priority.Load()) << (wire.PCPShift - 8)
+	}
+	wire.PutIPv4(b[n:], src, dst, wire.ProtocolUDP, ttl, 0, len(b)-n)
+	wire.PutUDP(b[n+wire.IPv4HeaderLen:], src, dst, c.local.Port(), to.Port())
+	f.Off, f.Len = uint16(start), uint16(len(b))
+	if len(b) < wire.MinFrame {
+		clear(buf[start+len(b) : start+wire.MinFrame])
+		f.Len = wire.MinFrame
+	}
+}
+
+// demote sends a datagram in-band: it is copied, and goes through a bounded
+// queue.
+func (c *Conn) demote(b []byte, to netip.AddrPort) (int, error) {
+	fail := func(err error) (int, error) { return 0, c.opError("write", net.UDPAddrFromAddrPort(to), err) }
+	if len(b) > MaxPayload {
+		return fail(syscall.EMSGSIZE)
+	}
+	src, _, err := c.s.Source(to.Addr())
+	if err != nil {
+		return fail(err)
+	}
+	if !c.local.Addr().IsUnspecified() && !c.local.Addr().IsMulticast() {
+		src = c.local.Addr()
+	}
+	t := make([]byte, wire.UDPHeaderLen+len(b))
+	copy(t[wire.UDPHeaderLen:], b)
+	wire.PutUDP(t, number(src), number(to.Addr()), c.local.Port(), to.Port())
+	ttl := c.cfg.TTL
+	if to.Addr().IsMulticast() {
+		ttl = c.cfg.MulticastTTL
+	}
+	if err := c.s.Demote(&stack.Outgoing{Protocol: wire.ProtocolUDP, Src: src, Dst: to.Addr(), TTL: ttl, Transport: t}); err != nil {
+		return fail(err)
+	}
+	c.stats.demotedSends.Add(1)
+	return len(b), nil
+}
+
+func number4(b [4]byte) uint32 {
+	return uint32(b[0])<<24 | uint32(b[1])<<16 | uint32(b[2])<<8 | uint32(b[3])
+}
