@@ -25,7 +25,7 @@ func (q *queue) Send(frames []link.Frame) int {
 		return 0
 	}
 	frames = frames[:n]
-	if q.link.State() == link.Up {
+	if q.link.State() == link.Up && q.link.peer.phase.Load() == running {
 		q.deliver(frames)
 	} else {
 		q.lose(frames)
