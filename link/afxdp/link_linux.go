@@ -35,6 +35,7 @@ type Link struct {
 
 	mu       sync.Mutex // guards what follows: Attach, Select, Stop, Close, statistics
 	filter   *filter
+	groups   *groups
 	region   *offheap.Region
 	memory   *link.Memory
 	attached bool
@@ -102,10 +103,25 @@ func (l *Link) Select(c *link.Claims) error {
 	if err := checkClaims(c); err != nil {
 		return l.fail(fmt.Errorf("select: %w", err))
 	}
-	if err := l.filter.apply(c); err != nil {
+	if err := l.claim(c); err != nil {
 		return l.fail(fmt.Errorf("select: %w", err))
 	}
 	return nil
+}
+
+// claim joins new groups before the program takes their frames, and leaves old
+// ones after.
+func (l *Link) claim(c *link.Claims) error {
+	wanted := groupsOf(c)
+	if err := l.groups.join(wanted); err != nil {
+		return err
+	}
+	if err := l.filter.apply(c); err != nil {
+		return errors.Join(err, l.groups.leave(wanted, l.groups.joined))
+	}
+	former := l.groups.joined
+	l.groups.joined = wanted
+	return l.groups.leave(former, wanted)
 }
 
 func (l *Link) fail(err error) error { return fmt.Errorf("afxdp: %s: %w", l.dev.name, err) }
@@ -248,6 +264,9 @@ func (l *Link) tearDown() error {
 	}
 	if l.filter != nil {
 		errs = append(errs, l.filter.close())
+	}
+	if l.groups != nil {
+		errs = append(errs, l.groups.close())
 	}
 	errs = append(errs, l.dev.close())
 	if err := errors.Join(errs...); err != nil {

@@ -74,6 +74,9 @@ func (l *Link) setUp(cfg *Config) error {
 		}
 		l.queues = append(l.queues, q)
 	}
+	if l.groups, err = newGroups(l.dev.index); err != nil {
+		return explainPermission(err)
+	}
 	if l.filter, err = newFilter(first + count); err != nil {
 		return explainPermission(err)
 	}
