@@ -39,9 +39,12 @@
 //
 // # The state of the wire
 //
-// An end is Up while the other end is between Attach and Stop and the cable is
-// in ([Link.SetState]). While it is Down, Send still takes frames and loses
-// them, counted in TXDropped, and Flush returns an error that wraps ENETDOWN.
+// An end is Up while the cable is in ([Link.SetState]) and the other end has
+// not been stopped. An end that is not attached yet has a carrier, as a switch
+// has that does not listen yet: two stacks come up one after the other, and the
+// first must not find its wire down. While an end is Down, Send still takes
+// frames and loses them, counted in TXDropped, and Flush returns an error that
+// wraps ENETDOWN.
 //
 // # Memory
 //

@@ -25,6 +25,7 @@ func (q *queue) Send(frames []link.Frame) int {
 		return 0
 	}
 	frames = frames[:n]
+	// An end that is not attached yet has a carrier and no memory.
 	if q.link.State() == link.Up && q.link.peer.phase.Load() == running {
 		q.deliver(frames)
 	} else {
