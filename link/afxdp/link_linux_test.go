@@ -208,6 +208,7 @@ func TestReopen(t *testing.T) {
 
 // TestGone takes the other end's namespace, and with it the interface, away.
 func TestGone(t *testing.T) {
+	leaktest.Check(t)
 	w := kernelPair(t, 1)
 	b := newBench(t, w.A, nil, claimOurs)
 	ended := make(chan error, 1)
@@ -245,6 +246,7 @@ func TestGone(t *testing.T) {
 
 // TestOffAndOn switches the interface itself off and on, not the peer.
 func TestOffAndOn(t *testing.T) {
+	leaktest.Check(t)
 	w := kernelPair(t, 1)
 	b := newBench(t, w.A, nil, claimOurs)
 	peer := newPacketPeer(t, w.B, suiteType)
@@ -284,6 +286,7 @@ func TestOffAndOn(t *testing.T) {
 
 // TestDropped counts what the device loses: the peer takes no frame over its MTU.
 func TestDropped(t *testing.T) {
+	leaktest.Check(t)
 	w := kernelPair(t, 1)
 	b := newBench(t, w.A, nil, claimOurs)
 	// The link knows the MTU of Open; the interface now takes less.
@@ -316,6 +319,7 @@ func TestDropped(t *testing.T) {
 
 // TestVLAN takes frames of one VLAN, with the tag in place.
 func TestVLAN(t *testing.T) {
+	leaktest.Check(t)
 	w := kernelPair(t, 1)
 	b := newBench(t, w.A, nil, &link.Claims{IPv4: []link.ClaimIPv4{{VLAN: 5, Addr: addr4(10)}}})
 	peer := newPacketPeer(t, w.B, suiteType)
@@ -438,6 +442,7 @@ func TestGroups(t *testing.T) {
 
 // TestWakeRace wakes a receiver at any moment: no wake-up may be lost.
 func TestWakeRace(t *testing.T) {
+	leaktest.Check(t)
 	w := kernelPair(t, 1)
 	b := newBench(t, w.A, nil, &link.Claims{})
 	const n = 20_000
