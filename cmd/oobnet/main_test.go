@@ -91,7 +91,9 @@ func TestDemoInMemory(t *testing.T) {
 			if r.RTT.P50 <= 0 || r.RTT.P50 > r.RTT.P99 || r.RTT.P99 > r.RTT.P999 || r.RTT.P999 > r.RTT.Max {
 				t.Errorf("quantiles do not rise: %+v", r.RTT)
 			}
-			if r.Buffers != 0 {
+			// A device collects what has been sent with the next send: up to a
+			// batch a side may be waiting for that, a leak would be all of them.
+			if r.Buffers > 2*64 {
 				t.Errorf("%d buffers still in use", r.Buffers)
 			}
 		})

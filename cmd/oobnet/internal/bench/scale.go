@@ -22,6 +22,7 @@ var (
 func scaleSuite() []contest {
 	return []contest{
 		scaleContest("sockets", socketsContender, []int{1, 100, 10_000}, goalSockets),
+		idleSockets(),
 		scaleContest("peers", peersContender, []int{1, 1_000, 64_000}, goalPeers),
 	}
 }
@@ -47,6 +48,15 @@ func scaleContest(what string, side func(n int) contender, numbers []int, goal *
 	return c
 }
 
+// idleSockets is the part of the cost of 10 000 sockets that comes from their
+// being open: the traffic goes to one of them.
+func idleSockets() contest {
+	return contest{suite: "scale", name: "sockets_idle",
+		contenders: []contender{idleContender(1), idleContender(10_000)},
+		rows:       []rowSpec{{name: "sockets_10000_idle", unit: "ns", metric: "ns", ours: "sockets_10000", peer: "sockets_1"}},
+	}
+}
+
 func scaleName(what string, n int) string { return fmt.Sprintf("%s_%d", what, n) }
 
 // shuffled returns 0 to n-1 in an order that no prefetcher follows, the same
@@ -55,7 +65,13 @@ func shuffled(n int) []int { return rand.New(rand.NewPCG(uint64(n), 1)).Perm(n) 
 
 // socketsContender receives 64 B datagrams to n sockets, each as often as the
 // others, in random order.
-func socketsContender(n int) contender {
+func socketsContender(n int) contender { return openSockets(n, n) }
+
+// idleContender has n sockets open, and receives on the first.
+func idleContender(n int) contender { return openSockets(n, 1) }
+
+// openSockets opens n sockets and spreads the traffic over the first used.
+func openSockets(n, used int) contender {
 	return contender{name: scaleName("sockets", n), setUp: func(context.Context) (turn, func(), error) {
 		m, err := openMemStack(nil)
 		if err != nil {
@@ -68,7 +84,7 @@ func socketsContender(n int) contender {
 				return nil, nil, err
 			}
 		}
-		return m.spread(conns).turn, m.close, nil
+		return m.spread(conns[:used]).turn, m.close, nil
 	}}
 }
 
