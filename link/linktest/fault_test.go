@@ -253,23 +253,74 @@ func TestFaultStorm(t *testing.T) {
 	}
 }
 
-// The dice fall the same way for the same seed, and another for another.
+// The dice fall the same way for the same seed, whatever the frames' sizes,
+// and another for another.
 func TestFaultDeterministic(t *testing.T) {
-	fates := func(seed, stream uint64) (all []Action) {
+	fates := func(seed, stream uint64, sizes ...int) (all []Action) {
 		var d dice
 		d.init(storm(0).RX, seed, stream)
 		for i := range 1000 {
-			a, _ := d.roll(make([]byte, 14+i))
+			a, _ := d.roll(make([]byte, sizes[i%len(sizes)]))
 			all = append(all, a)
 		}
 		return all
 	}
-	if !slices.Equal(fates(7, 0), fates(7, 0)) {
+	if !slices.Equal(fates(7, 0, 60), fates(7, 0, 61, 1514, 14)) {
 		t.Error("one seed, two fates")
 	}
-	if slices.Equal(fates(7, 0), fates(8, 0)) || slices.Equal(fates(7, 0), fates(7, 1)) {
+	if slices.Equal(fates(7, 0, 60), fates(8, 0, 60)) || slices.Equal(fates(7, 0, 60), fates(7, 1, 60)) {
 		t.Error("two seeds or two queues, one fate")
 	}
+}
+
+// The spares come back: there are enough for any number of duplicates, as long
+// as the user gives back and takes back.
+func TestFaultSparesComeBack(t *testing.T) {
+	const frames = 200
+	all := Faults{Duplicate: 1}
+	r, f := faultRig(t, FaultConfig{RX: all, TX: all, Reserve: 2})
+	for seq := range frames {
+		r.toLink(seq, 60)
+		if n := r.poll(discard); n != 2 {
+			t.Fatalf("frame %d was received %d times", seq, n)
+		}
+		r.fill()
+		r.send(0, seq, []int{60}, r.PeerMAC)
+		r.reclaimAll()
+	}
+	rx, tx := f.Counts()
+	if want := (FaultCounts{Frames: frames, Duplicated: frames}); rx != want || tx != want {
+		t.Errorf("receive %+v, send %+v, want %+v", rx, tx, want)
+	}
+	r.finish()
+}
+
+// Frames that wait for a full device come out of Drain, but not the spares
+// among them.
+func TestFaultDrainBacklog(t *testing.T) {
+	const ring, frames = 4, 8
+	var f *Fault
+	r := newRig(t, openWire(t, &loopback.Config{RingSize: ring}, func(l link.Link) link.Link {
+		f = NewFault(l, FaultConfig{TX: Faults{Duplicate: 1}})
+		return f
+	}))
+	batch := make([]link.Frame, frames)
+	for i := range batch {
+		batch[i] = r.build(0, i, 60, r.PeerMAC)
+	}
+	if n := r.queues[0].Send(batch); n != frames {
+		t.Fatalf("Send took %d of %d", n, frames)
+	}
+	if n := r.queues[0].Send([]link.Frame{r.build(0, frames, 60, r.PeerMAC)}); n != 0 {
+		t.Error("Send took a frame while others wait for the device")
+	}
+	if err := r.shadow.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	if n := r.drain(); n != frames {
+		t.Errorf("drained %d buffers, sent were %d", n, frames)
+	}
+	r.finish()
 }
 
 // Stop in the middle of a storm: every buffer comes out of Drain.

@@ -2,10 +2,8 @@ package loopback
 
 import (
 	"errors"
-	"math/rand/v2"
 	"net"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -268,105 +266,6 @@ func TestFillRefusesForeignBuffers(t *testing.T) {
 	} {
 		if n := a.Queue(1).Fill(c.bufs); n != c.want {
 			t.Errorf("Fill(%v) took %d, want %d", c.bufs, n, c.want)
-		}
-	}
-}
-
-// TestNoLostWakeup has frames, wakes and timeouts race with a receiver that
-// sleeps for ever unless it is woken.
-func TestNoLostWakeup(t *testing.T) {
-	const rounds = 20000
-	ping, pong := newCycle(t, 60, 1), newCycle(t, 60, 1)
-	var wg sync.WaitGroup
-	defer wg.Wait()
-	watchdog := time.AfterFunc(40*time.Second, func() {
-		t.Error("a wake-up was lost")
-		ping.rx.(*queue).link.Stop()
-		pong.rx.(*queue).link.Stop()
-	})
-	defer watchdog.Stop()
-	wg.Go(func() { bounce(ping, pong, rounds, 1) })
-	for range rounds {
-		transmit(ping)
-		if !awaitOne(pong, rand.New(rand.NewPCG(2, 2))) {
-			return
-		}
-	}
-}
-
-func bounce(from, to *cycle, rounds int, seed uint64) {
-	rng := rand.New(rand.NewPCG(seed, seed))
-	for range rounds {
-		if !awaitOne(from, rng) {
-			return
-		}
-		transmit(to)
-	}
-}
-
-func transmit(c *cycle) {
-	var done [1]uint32
-	c.tx.Send(c.out)
-	c.tx.Flush()
-	c.tx.Reclaim(done[:])
-}
-
-// awaitOne receives a frame, sleeping without limit or for a time that often
-// ends just when the frame comes.
-func awaitOne(c *cycle, rng *rand.Rand) bool {
-	for c.rx.Receive(c.in) == 0 {
-		d := time.Duration(-1)
-		if rng.IntN(2) == 0 {
-			d = time.Duration(rng.IntN(20)) * time.Microsecond
-		}
-		if c.rx.WaitReceive(d) != nil {
-			return false
-		}
-	}
-	c.rx.Fill([]uint32{c.in[0].Index})
-	return true
-}
-
-// A wait allocates nothing, however it ends.
-func TestWaitAllocatesNothing(t *testing.T) {
-	c := newCycle(t, 60, 1)
-	bufs := make([]uint32, 1)
-	n := testing.AllocsPerRun(200, func() {
-		c.rx.WaitReceive(10 * time.Microsecond)
-		c.rx.Wake()
-		c.rx.WaitReceive(-1)
-		c.tx.Send(c.out)
-		c.tx.Flush()
-		c.tx.Reclaim(bufs)
-		c.rx.WaitReceive(-1)
-		bufs[0] = c.in[:c.rx.Receive(c.in)][0].Index
-		c.rx.Fill(bufs)
-	})
-	if n != 0 {
-		t.Errorf("%v allocations a round of waits", n)
-	}
-}
-
-// The indexes of a ring wrap at 2^32.
-func TestRingWraps(t *testing.T) {
-	var r ring[uint32]
-	r.init(4)
-	const start = 1<<32 - 3
-	r.prod.head.Store(start)
-	r.prod.seen = start
-	r.cons.tail.Store(start)
-	r.cons.seen = start
-	out := make([]uint32, 4)
-	for i := range uint32(10) {
-		in := []uint32{3 * i, 3*i + 1, 3*i + 2}
-		if n := r.put(in); n != 3 {
-			t.Fatalf("round %d: put %d of 3", i, n)
-		}
-		if n := r.put(in); n != 1 {
-			t.Fatalf("round %d: put %d with room for 1", i, n)
-		}
-		if n := r.take(out); n != 4 || [3]uint32(out[:3]) != [3]uint32(in) || out[3] != in[0] || !r.empty() {
-			t.Fatalf("round %d: took %d: %v", i, n, out)
 		}
 	}
 }

@@ -1,6 +1,8 @@
 package loopback
 
 import (
+	"math/rand/v2"
+	"sync"
 	"testing"
 	"time"
 )
@@ -52,5 +54,80 @@ func TestSleeperRaces(t *testing.T) {
 				t.Error("a waker found a sleeper where there is none")
 			}
 		})
+	}
+}
+
+// TestNoLostWakeup has frames, wakes and timeouts race with a receiver that
+// sleeps for ever unless it is woken.
+func TestNoLostWakeup(t *testing.T) {
+	const rounds = 20000
+	ping, pong := newCycle(t, 60, 1), newCycle(t, 60, 1)
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	watchdog := time.AfterFunc(40*time.Second, func() {
+		t.Error("a wake-up was lost")
+		ping.rx.(*queue).link.Stop()
+		pong.rx.(*queue).link.Stop()
+	})
+	defer watchdog.Stop()
+	wg.Go(func() { bounce(ping, pong, rounds, 1) })
+	for range rounds {
+		transmit(ping)
+		if !awaitOne(pong, rand.New(rand.NewPCG(2, 2))) {
+			return
+		}
+	}
+}
+
+func bounce(from, to *cycle, rounds int, seed uint64) {
+	rng := rand.New(rand.NewPCG(seed, seed))
+	for range rounds {
+		if !awaitOne(from, rng) {
+			return
+		}
+		transmit(to)
+	}
+}
+
+func transmit(c *cycle) {
+	var done [1]uint32
+	c.tx.Send(c.out)
+	c.tx.Flush()
+	c.tx.Reclaim(done[:])
+}
+
+// awaitOne receives a frame, sleeping without limit or for a time that often
+// ends just when the frame comes.
+func awaitOne(c *cycle, rng *rand.Rand) bool {
+	for c.rx.Receive(c.in) == 0 {
+		d := time.Duration(-1)
+		if rng.IntN(2) == 0 {
+			d = time.Duration(rng.IntN(20)) * time.Microsecond
+		}
+		if c.rx.WaitReceive(d) != nil {
+			return false
+		}
+	}
+	c.rx.Fill([]uint32{c.in[0].Index})
+	return true
+}
+
+// A wait allocates nothing, however it ends.
+func TestWaitAllocatesNothing(t *testing.T) {
+	c := newCycle(t, 60, 1)
+	bufs := make([]uint32, 1)
+	n := testing.AllocsPerRun(200, func() {
+		c.rx.WaitReceive(10 * time.Microsecond)
+		c.rx.Wake()
+		c.rx.WaitReceive(-1)
+		c.tx.Send(c.out)
+		c.tx.Flush()
+		c.tx.Reclaim(bufs)
+		c.rx.WaitReceive(-1)
+		bufs[0] = c.in[:c.rx.Receive(c.in)][0].Index
+		c.rx.Fill(bufs)
+	})
+	if n != 0 {
+		t.Errorf("%v allocations a round of waits", n)
 	}
 }
