@@ -41,7 +41,8 @@ race() {
 		why="the race detector needs cgo and a C compiler ($(go env CC)): install gcc"
 		return 75
 	fi
-	packages=$(go list ./... | grep -Ev '/(hack/|internal/laws)') || return 1
+	# Not the contests of the benchmarks: slowed ten times they measure nothing.
+	packages=$(go list ./... | grep -Ev '/(hack/|internal/laws|cmd/oobnet/internal/bench)') || return 1
 	tests -race -count=1 -timeout 10m
 }
 tests() { # flags of go test; $packages

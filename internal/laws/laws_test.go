@@ -2,6 +2,8 @@ package laws
 
 import (
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 )
@@ -54,6 +56,20 @@ func TestEachLawCanFail(t *testing.T) {
 				t.Errorf("found %v where nothing is wrong", found)
 			}
 		})
+	}
+}
+
+// Whoever breaks a law has to be able to read up on it.
+func TestContributingNamesEachLaw(t *testing.T) {
+	text, err := os.ReadFile(filepath.Join(root(t), "CONTRIBUTING.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	words := strings.Join(strings.Fields(string(text)), " ")
+	for _, l := range all {
+		if !strings.Contains(words, `"`+l.name+`"`) {
+			t.Errorf("CONTRIBUTING.md does not name the law %q", l.name)
+		}
 	}
 }
 
