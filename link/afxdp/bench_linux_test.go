@@ -65,10 +65,17 @@ func report(b *testing.B, batch int) {
 	b.ReportMetric(frames/float64(b.Elapsed().Seconds())/1e3, "kpps")
 }
 
-// BenchmarkReceive receives what a second link sends as fast as it can. On
-// veth the kernel's receive path runs on the sender's core: the rate is the
-// sender's, and one frame's time includes waiting for it.
+// BenchmarkReceive receives what a second link sends as fast as it can, waiting
+// in poll or spinning. On veth the kernel's receive path runs on the sender's
+// core: the rate is the sender's, and one frame's time includes waiting for it.
 func BenchmarkReceive(b *testing.B) {
+	b.Run("wait", func(b *testing.B) {
+		benchReceive(b, func(q *queue) { q.WaitReceive(time.Millisecond) })
+	})
+	b.Run("spin", func(b *testing.B) { benchReceive(b, func(*queue) { runtime.Gosched() }) })
+}
+
+func benchReceive(b *testing.B, pause func(*queue)) {
 	w := kernelPair(b, 1)
 	l := newBench(b, w.A, nil, claimOurs)
 	sender := newBench(b, w.B, nil, &link.Claims{})
@@ -76,7 +83,7 @@ func BenchmarkReceive(b *testing.B) {
 	for _, i := range sender.free {
 		copy(sender.mem.Buffer(i), content)
 	}
-	var stop atomic.Bool
+	var stop atomic.Bool // set here, read by the sender
 	var running sync.WaitGroup
 	running.Go(func() {
 		frames := make([]link.Frame, benchBatch)
@@ -90,7 +97,7 @@ func BenchmarkReceive(b *testing.B) {
 	for b.Loop() {
 		n := l.q.Receive(l.in)
 		for n == 0 {
-			runtime.Gosched()
+			pause(l.link())
 			n = l.q.Receive(l.in)
 		}
 		for i, f := range l.in[:n] {

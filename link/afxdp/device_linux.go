@@ -2,13 +2,11 @@ package afxdp
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
 	"strconv"
 	"strings"
 	"unsafe"
 
-	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
 	"github.com/oobnet/oobnet/link"
@@ -61,32 +59,56 @@ type device struct {
 }
 
 // findDevice looks the interface up in the calling thread's network namespace.
-func findDevice(name string) (*device, error) {
-	l, err := netlink.LinkByName(name)
-	if err != nil {
-		if _, ok := errors.AsType[netlink.LinkNotFoundError](err); ok {
-			return nil, fmt.Errorf("no such interface: see `ip link`: %w", unix.ENODEV)
-		}
-		return nil, fmt.Errorf("look the interface up: %w", err)
-	}
-	a := l.Attrs()
-	if len(a.HardwareAddr) != len(link.MAC{}) {
-		return nil, fmt.Errorf("not an Ethernet interface (%s): %w", a.EncapType, link.ErrNotSupported)
-	}
-	d := &device{name: name, index: a.Index, mac: link.MAC(a.HardwareAddr), mtu: a.MTU, up: a.RawFlags&unix.IFF_UP != 0}
-	if a.Xdp != nil && a.Xdp.Attached {
-		d.xdpProgram = a.Xdp.ProgId
-	}
-	d.control, err = unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
+func findDevice(name string) (_ *device, err error) {
+	d := &device{name: name, driver: "unknown"}
+	if d.control, err = unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0); err != nil {
 		return nil, fmt.Errorf("open a control socket: %w", err)
 	}
-	d.driver = "unknown"
-	if info, err := unix.IoctlGetEthtoolDrvinfo(d.control, name); err == nil {
+	if err := d.read(); err != nil {
+		unix.Close(d.control)
+		return nil, err
+	}
+	return d, nil
+}
+
+// read asks the kernel for all that is in a device.
+func (d *device) read() error {
+	if len(d.name) >= unix.IFNAMSIZ {
+		return fmt.Errorf("no such interface: a name has at most %d bytes: %w", unix.IFNAMSIZ-1, unix.ENODEV)
+	}
+	var req interfaceRequest
+	copy(req.name[:], d.name)
+	for _, ask := range []struct {
+		op   uintptr
+		take func()
+	}{
+		{unix.SIOCGIFINDEX, func() { d.index = int(req.value) }},
+		{unix.SIOCGIFMTU, func() { d.mtu = int(req.value) }},
+		{unix.SIOCGIFFLAGS, func() { d.up = req.short()&unix.IFF_UP != 0 }},
+		{unix.SIOCGIFHWADDR, func() { copy(d.mac[:], req.hardwareAddress()) }},
+	} {
+		errno := d.ioctl(ask.op, &req)
+		if errno == unix.ENODEV {
+			return fmt.Errorf("no such interface: see `ip link`: %w", errno)
+		}
+		if errno != 0 {
+			return fmt.Errorf("ask for the interface's properties: %w", errno)
+		}
+		ask.take()
+	}
+	if req.short() != unix.ARPHRD_ETHER { // the family of the hardware address
+		return fmt.Errorf("not an Ethernet interface (hardware type %d): %w", req.short(), link.ErrNotSupported)
+	}
+	if info, err := unix.IoctlGetEthtoolDrvinfo(d.control, d.name); err == nil {
 		d.driver = unix.ByteSliceToString(info.Driver[:])
 	}
-	d.queues = d.countQueues(a.NumRxQueues, a.NumTxQueues)
-	return d, nil
+	a, err := readAttributes(d.index)
+	if err != nil {
+		return err
+	}
+	d.xdpProgram = a.xdpProgram
+	d.queues = d.countQueues(a.rxQueues, a.txQueues)
+	return nil
 }
 
 // ethtoolChannels is struct ethtool_channels of linux/ethtool.h.
@@ -165,11 +187,19 @@ func (d *device) close() error {
 	return unix.Close(d.control)
 }
 
-// interfaceRequest is struct ifreq with an index or flags in it.
+// interfaceRequest is struct ifreq: a name and a union, here of a number, a
+// short, and a struct sockaddr with a hardware address.
 type interfaceRequest struct {
 	name  [unix.IFNAMSIZ]byte
 	value int32
-	_     [20]byte
+	rest  [20]byte
+}
+
+func (r *interfaceRequest) short() uint16 { return *(*uint16)(unsafe.Pointer(&r.value)) }
+
+// hardwareAddress lies after the two bytes of the family.
+func (r *interfaceRequest) hardwareAddress() []byte {
+	return unsafe.Slice((*byte)(unsafe.Add(unsafe.Pointer(&r.value), 2)), len(link.MAC{}))
 }
 
 func (d *device) ioctl(op uintptr, req *interfaceRequest) unix.Errno {
@@ -197,8 +227,7 @@ func (d *device) state() link.State {
 	if d.ioctl(unix.SIOCGIFFLAGS, &req) != 0 {
 		return link.Gone
 	}
-	flags := *(*uint16)(unsafe.Pointer(&req.value)) // a short in the kernel's union
-	if flags&unix.IFF_UP == 0 || flags&unix.IFF_RUNNING == 0 {
+	if flags := req.short(); flags&unix.IFF_UP == 0 || flags&unix.IFF_RUNNING == 0 {
 		return link.Down
 	}
 	return link.Up

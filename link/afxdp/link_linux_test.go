@@ -12,7 +12,6 @@ import (
 	"sync"
 	"testing"
 	"time"
-	"unsafe"
 
 	"golang.org/x/sys/unix"
 
@@ -314,129 +313,6 @@ func TestDropped(t *testing.T) {
 	}
 	if s := b.q.Stats(); back != n || s.TXDropped != n/2 || s.TXInvalid != 0 {
 		t.Errorf("%d of %d buffers back, counters %+v, want %d dropped", back, n, s, n/2)
-	}
-}
-
-// TestVLAN takes frames of one VLAN, with the tag in place.
-func TestVLAN(t *testing.T) {
-	leaktest.Check(t)
-	w := kernelPair(t, 1)
-	b := newBench(t, w.A, nil, &link.Claims{IPv4: []link.ClaimIPv4{{VLAN: 5, Addr: addr4(10)}}})
-	peer := newPacketPeer(t, w.B, suiteType)
-	other, ours := ethernet(etherTypeARP, arpTo(addr4(10)), ctag(6)), ethernet(etherTypeARP, arpTo(addr4(10)), ctag(5))
-	for _, f := range [][]byte{other, ours} {
-		if err := peer.Send(f); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if got := b.receive(time.Second); !bytes.Equal(got, ours) {
-		t.Errorf("received % x, want % x", got, ours)
-	}
-	if got := b.receive(20 * time.Millisecond); got != nil {
-		t.Errorf("received % x too, of another VLAN", got)
-	}
-	// A full frame with its tag is four bytes longer, both ways.
-	full := ethernet(etherTypeIPv4, append(ipv4(addr4(10), 0, 0), make([]byte, 1500-28)...), ctag(5))
-	if err := peer.Send(full); err != nil {
-		t.Fatal(err)
-	}
-	if got := b.receive(time.Second); !bytes.Equal(got, full) {
-		t.Errorf("received %d bytes, want %d", len(got), len(full))
-	}
-	b.send(full)
-	for deadline := time.Now().Add(time.Second); b.reclaim() == 0 && time.Now().Before(deadline); {
-	}
-	if s := b.q.Stats(); s.TXInvalid != 0 || s.TXDropped != 0 {
-		t.Errorf("a full frame with a tag was refused: %+v", s)
-	}
-}
-
-// TestVLANKernel talks to a VLAN interface of the kernel's, whose tags travel
-// beside the frame as long as they can.
-func TestVLANKernel(t *testing.T) {
-	for _, offloads := range []netnstest.Offloads{netnstest.OffloadsOffB, netnstest.OffloadsOn} {
-		w := netnstest.NewPair(t, &netnstest.Config{AddrA: prefixA, AddrB: prefixB, Offloads: offloads})
-		if _, err := w.B.AddVLAN(5, netip.MustParsePrefix("198.51.100.2/24")); err != nil {
-			t.Skipf("this kernel makes no VLAN interface: %v", err)
-		}
-		b := newBench(t, w.A, nil, &link.Claims{IPv4: []link.ClaimIPv4{{VLAN: 5, Addr: [4]byte{198, 51, 100, 10}}}})
-		c, err := w.B.DialUDP(netip.AddrPort{}, netip.MustParseAddrPort("198.51.100.10:7"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer c.Close()
-		if _, err := c.Write([]byte("hello")); err != nil {
-			t.Fatal(err)
-		}
-		if f := b.receive(time.Second); len(f) < 18 || f[12] != 0x81 || f[13] != 0 || f[15] != 5 || f[16] != 8 || f[17] != 6 {
-			t.Errorf("offloads %v: want the kernel's ARP request on VLAN 5, got % x; filter %+v", offloads, f, b.FilterStats())
-		}
-	}
-}
-
-// TestVLANTagsKept: the device leaves tags in the frames while the link is
-// open, and does what it did before afterwards.
-func TestVLANTagsKept(t *testing.T) {
-	w := kernelPair(t, 1)
-	stripping := func(d *device) bool {
-		v := ethtoolValue{cmd: unix.ETHTOOL_GFLAGS}
-		if err := d.ethtool(unsafe.Pointer(&v)); err != nil {
-			t.Skipf("the device has no ethtool flags: %v", err)
-		}
-		return v.data&ethFlagRXVLAN != 0
-	}
-	var d *device
-	var err error
-	w.A.Do(func() { d, err = findDevice(w.A.IfName) })
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer d.close()
-	if !stripping(d) {
-		t.Skip("the device strips no VLAN tags")
-	}
-	l := openOn(t, w.A, nil, nil)
-	if stripping(d) {
-		t.Error("an open link leaves the device stripping VLAN tags")
-	}
-	if err := l.Close(); err != nil {
-		t.Fatal(err)
-	}
-	if !stripping(d) {
-		t.Error("a closed link has not switched VLAN tag stripping on again")
-	}
-}
-
-// TestGroups: the device is asked for the groups that are claimed, and for no
-// others afterwards.
-func TestGroups(t *testing.T) {
-	leaktest.Check(t)
-	w := kernelPair(t, 1)
-	l := openOn(t, w.A, nil, nil)
-	has := func(mac string) bool {
-		list, err := w.A.Exec("cat", "/proc/thread-self/net/dev_mcast")
-		if err != nil {
-			t.Skipf("no list of groups: %v", err)
-		}
-		return strings.Contains(string(list), mac)
-	}
-	const first, second = "01005e010203", "01005e040506"
-	group := func(a ...byte) link.ClaimIPv4 { return link.ClaimIPv4{Addr: [4]byte(a)} }
-	for _, c := range []struct {
-		claims        []link.ClaimIPv4
-		first, second bool
-	}{
-		{[]link.ClaimIPv4{group(224, 1, 2, 3), group(192, 0, 2, 10)}, true, false},
-		{[]link.ClaimIPv4{group(239, 129, 2, 3), group(239, 4, 5, 6)}, true, true}, // another group, the same address
-		{[]link.ClaimIPv4{group(239, 4, 5, 6), {VLAN: 5, Addr: [4]byte{239, 4, 5, 6}}}, false, true},
-		{nil, false, false},
-	} {
-		if err := l.Select(&link.Claims{IPv4: c.claims}); err != nil {
-			t.Fatal(err)
-		}
-		if a, b := has(first), has(second); a != c.first || b != c.second {
-			t.Errorf("claims %v: joined %v and %v, want %v and %v", c.claims, a, b, c.first, c.second)
-		}
 	}
 }
 

@@ -141,6 +141,8 @@ func TestErrors(t *testing.T) {
 		says   string
 	}{
 		{"no interface", Config{}, "oobnone0", unix.ENODEV, "no such interface"},
+		{"a long name", Config{}, "oob-with-a-long-name", unix.ENODEV, "no such interface"},
+		{"not Ethernet", Config{}, "lo", errors.ErrUnsupported, "not an Ethernet"},
 		{"queue out of range", Config{FirstQueue: 2, Queues: 1}, w.A.IfName, unix.EINVAL, "the interface has 2"},
 		{"first queue out of range", Config{FirstQueue: 5}, w.A.IfName, unix.EINVAL, "the interface has 2"},
 		{"too many queues", Config{Queues: 3}, w.A.IfName, unix.EINVAL, "the interface has 2"},

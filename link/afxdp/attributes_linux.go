@@ -1,0 +1,76 @@
+package afxdp
+
+import (
+	"encoding/binary"
+	"fmt"
+	"syscall"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// attributes are what only the route socket says of an interface.
+type attributes struct {
+	rxQueues, txQueues int
+	xdpProgram         uint32 // id of the XDP program on it, 0 for none
+}
+
+// readAttributes asks the kernel for the interfaces of the calling thread's
+// network namespace (rtnetlink(7), RTM_GETLINK), and picks one.
+func readAttributes(index int) (a attributes, err error) {
+	dump, err := syscall.NetlinkRIB(unix.RTM_GETLINK, unix.AF_UNSPEC)
+	if err != nil {
+		return a, fmt.Errorf("list the interfaces: %w", err)
+	}
+	messages, err := syscall.ParseNetlinkMessage(dump)
+	if err != nil {
+		return a, fmt.Errorf("list the interfaces: %w", err)
+	}
+	for _, m := range messages {
+		if m.Header.Type != unix.RTM_NEWLINK || len(m.Data) < unix.SizeofIfInfomsg {
+			continue
+		}
+		if i := (*unix.IfInfomsg)(unsafe.Pointer(unsafe.SliceData(m.Data))); int(i.Index) != index {
+			continue
+		}
+		eachAttribute(m.Data[unix.SizeofIfInfomsg:], func(kind uint16, value []byte) {
+			switch kind {
+			case unix.IFLA_NUM_RX_QUEUES:
+				a.rxQueues = int(number(value))
+			case unix.IFLA_NUM_TX_QUEUES:
+				a.txQueues = int(number(value))
+			case unix.IFLA_XDP:
+				eachAttribute(value, func(kind uint16, value []byte) {
+					if kind == unix.IFLA_XDP_PROG_ID {
+						a.xdpProgram = number(value)
+					}
+				})
+			}
+		})
+		return a, nil
+	}
+	return a, fmt.Errorf("list the interfaces: %w", unix.ENODEV)
+}
+
+// attributeType masks two flag bits off an attribute's type (NLA_TYPE_MASK of
+// linux/netlink.h).
+const attributeType = 0x3fff
+
+// eachAttribute walks netlink attributes: length, type, value, padded to four bytes.
+func eachAttribute(b []byte, use func(kind uint16, value []byte)) {
+	for len(b) >= unix.SizeofRtAttr {
+		length := int(binary.NativeEndian.Uint16(b))
+		if length < unix.SizeofRtAttr || length > len(b) {
+			return
+		}
+		use(binary.NativeEndian.Uint16(b[2:])&attributeType, b[unix.SizeofRtAttr:length])
+		b = b[min(len(b), (length+unix.RTA_ALIGNTO-1)&^(unix.RTA_ALIGNTO-1)):]
+	}
+}
+
+func number(value []byte) uint32 {
+	if len(value) < 4 {
+		return 0
+	}
+	return binary.NativeEndian.Uint32(value)
+}
