@@ -98,6 +98,12 @@ type Device struct {
 	tx     []*txQueue
 	// ports is replaced by the control path and read by every RX step.
 	ports atomic.Pointer[portTable]
+	// links chains buffers: those of the pool, of the TX lists, of the sockets'
+	// inboxes. A buffer is in one list at a time.
+	links ring.Links
+	// kept describes the received packet in a buffer that a protocol took:
+	// written by the RX step before the protocol passes the buffer on.
+	kept []Packet
 	// shares counts the owners of a received buffer that several sockets have.
 	shares []atomic.Int32
 	// queuedFrame describes the frame in a buffer that is on a TX list: written
@@ -149,15 +155,19 @@ func (s *Stack) Attach(l link.Link, cfg *DeviceConfig) (*Device, error) {
 	}
 	d.mem, d.layout, d.poll = mem, mem.Layout(), d.cfg.Poll
 	d.build()
-	s.devices = append(s.devices, d)
+	s.setDevices(append(s.Devices(), d))
+	for _, p := range s.protocols() {
+		p.Attached(d)
+	}
 	d.start()
 	return d, nil
 }
 
 // build makes the queues and the pool over the region.
 func (d *Device) build() {
-	links := ring.NewLinks(d.layout.Buffers())
-	d.pool.init(links, d.layout, d.link.MTU())
+	d.links = ring.NewLinks(d.layout.Buffers())
+	d.pool.init(d.links, d.layout, d.link.MTU())
+	d.kept = make([]Packet, d.layout.RXTotal())
 	d.shares = make([]atomic.Int32, d.layout.RXTotal())
 	d.queuedFrame = make([]link.Frame, d.layout.Buffers())
 	d.inBandThread.init()
@@ -166,14 +176,14 @@ func (d *Device) build() {
 		q := d.link.Queue(i)
 		r := &rxQueue{dev: d, q: q, spare: make([]uint32, 0, 2*rxBatch), demote: newDemoteQueue(d.layout.BufferSize, &d.inBandThread)}
 		r.run = Batch{Device: d, Packets: r.packets[:0]}
-		r.home.Init(links)
+		r.home.Init(d.links)
 		for b := d.layout.RXBuffers - 1; b >= 0; b-- {
 			r.home.Push(uint32(i*d.layout.RXBuffers + b))
 		}
 		r.refill()
 		d.rx = append(d.rx, r)
 		t := new(txQueue)
-		t.init(d, q, links)
+		t.init(d, q)
 		d.tx = append(d.tx, t)
 	}
 }
@@ -183,6 +193,9 @@ func (d *Device) Name() string { return d.name }
 
 // Stack is whose device it is.
 func (d *Device) Stack() *Stack { return d.stack }
+
+// Closed reports whether Close has ended the device.
+func (d *Device) Closed() bool { return d.stopping.Load() }
 
 // Link is the link behind the device. Its queues are the device's.
 func (d *Device) Link() link.Link { return d.link }

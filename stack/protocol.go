@@ -31,6 +31,9 @@ type Protocol interface {
 	// Purge gives back all buffers of a device that is closing: it releases
 	// what is queued, and tells readers nothing.
 	Purge(d *Device)
+	// Attached is told of a device before it receives, and of those there are
+	// when the protocol is registered.
+	Attached(d *Device)
 	// Close ends all of the protocol's sockets; blocked callers return
 	// net.ErrClosed. Called once, by Stack.Close.
 	Close()
@@ -55,6 +58,18 @@ func (b *Batch) Bytes(p *Packet) []byte { return b.Device.mem.Bytes(p.Frame) }
 func (b *Batch) Transport(p *Packet) []byte {
 	return b.Device.mem.Bytes(p.Frame)[p.Offset:][:p.Len]
 }
+
+// Keep takes a packet, as Take does, and notes it for Device.Kept: what a
+// protocol does that queues buffers by their index alone. It goes before the
+// buffer is passed on.
+func (b *Batch) Keep(p *Packet) {
+	b.Device.kept[p.Frame.Index] = *p
+	p.fate = fateTaken
+}
+
+// Kept returns what Keep noted of the packet in a received buffer. It is the
+// buffer's owner's to read.
+func (d *Device) Kept(index uint32) *Packet { return &d.kept[index] }
 
 // Cast says whom a packet is for.
 type Cast uint8
@@ -143,6 +158,7 @@ func (s *Stack) RegisterIPv4(number uint8, p Protocol) error {
 	if !s.ipv4Protocols[number].CompareAndSwap(nil, &registered{p}) {
 		return fmt.Errorf("stack: IPv4 protocol %d is registered already: %w", number, syscall.EADDRINUSE)
 	}
+	s.introduce(p)
 	return nil
 }
 
@@ -167,7 +183,15 @@ func (s *Stack) RegisterEtherType(etherType uint16, p Protocol) error {
 		s.etherTypes.Delete(key)
 		return err
 	}
+	s.introduce(p)
 	return nil
+}
+
+// introduce tells a new protocol of the devices that there are.
+func (s *Stack) introduce(p Protocol) {
+	for _, d := range s.Devices() {
+		p.Attached(d)
+	}
 }
 
 // IPv4Protocol returns the protocol registered for a number, or nil.

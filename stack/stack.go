@@ -50,12 +50,12 @@ type Stack struct {
 	// mu serialises the control path: devices, ports, addresses, routes. The
 	// fast path takes no part in it.
 	mu       sync.Mutex
-	devices  []*Device
 	static   []Route
 	lastPort uint32
 	closed   bool
 
 	// What the control path publishes and others read.
+	devices       atomic.Pointer[[]*Device]
 	ports         atomic.Pointer[map[uint32]*Port]
 	routes        atomic.Pointer[[]Route]
 	ipv4Protocols [256]atomic.Pointer[registered]
@@ -81,6 +81,7 @@ func New(cfg *Config) (*Stack, error) {
 	if s.cfg.Reachable < minReachable {
 		return nil, fmt.Errorf("stack: reachable time %v: want %v at least", s.cfg.Reachable, minReachable)
 	}
+	s.devices.Store(&[]*Device{})
 	s.ports.Store(&map[uint32]*Port{})
 	s.routes.Store(&[]Route{})
 	var err error
@@ -103,7 +104,7 @@ func (s *Stack) Close() error {
 	s.mu.Lock()
 	first := !s.closed
 	s.closed = true
-	devices := slices.Clone(s.devices)
+	devices := s.Devices()
 	s.mu.Unlock()
 	if first {
 		close(s.closing)
@@ -130,11 +131,10 @@ func (s *Stack) closedErr() error {
 }
 
 // Devices returns the attached devices, oldest first.
-func (s *Stack) Devices() []*Device {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return slices.Clone(s.devices)
-}
+func (s *Stack) Devices() []*Device { return slices.Clone(*s.devices.Load()) }
+
+// setDevices publishes the devices. Under the mutex.
+func (s *Stack) setDevices(devices []*Device) { s.devices.Store(&devices) }
 
 // TTL is what packets are sent with.
 func (s *Stack) TTL() uint8 { return s.cfg.TTL }
@@ -143,7 +143,7 @@ func (s *Stack) TTL() uint8 { return s.cfg.TTL }
 func (s *Stack) forget(d *Device) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.devices = slices.DeleteFunc(slices.Clone(s.devices), func(o *Device) bool { return o == d })
+	s.setDevices(slices.DeleteFunc(s.Devices(), func(o *Device) bool { return o == d }))
 }
 
 // setPort publishes a port under its number, or takes it back (nil).
@@ -176,7 +176,7 @@ func (s *Stack) note(err error) {
 
 // selectAll tells every device's link what the stack wants. Under the mutex.
 func (s *Stack) selectAll() error {
-	for _, d := range s.devices {
+	for _, d := range s.Devices() {
 		if err := s.selectClaims(d); err != nil {
 			return err
 		}

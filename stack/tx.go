@@ -73,13 +73,13 @@ type txQueue struct {
 	queued  atomic.Uint64
 }
 
-func (t *txQueue) init(d *Device, q link.Queue, links ring.Links) {
+func (t *txQueue) init(d *Device, q link.Queue) {
 	t.dev, t.q = d, q
 	for p := range t.lists {
-		t.lists[p].Init(links)
+		t.lists[p].Init(d.links)
 		t.chains[p] = ring.Nil
 	}
-	t.inBand.Init(links)
+	t.inBand.Init(d.links)
 	t.inBandChain = ring.Nil
 	t.thread.init()
 }

@@ -2,7 +2,6 @@ package udp
 
 import (
 	"fmt"
-	"math/bits"
 	"net"
 	"net/netip"
 	"sync"
@@ -46,9 +45,9 @@ const (
 
 // Config of a socket. The zero value and nil mean the defaults.
 type Config struct {
-	// Queue is how many received datagrams may wait for a reader:
-	// DefaultQueue by default, rounded up to a power of two. It is the upper
-	// limit of SetReadBuffer.
+	// Queue is how many received datagrams may wait for a reader, those that
+	// it holds leases of included: DefaultQueue by default, MaxQueue at most.
+	// SetReadBuffer changes it.
 	Queue int
 	// Handler, if set, is called for each datagram in place of a reader: on
 	// the RX thread, to completion, so it must not block; by several threads
@@ -103,12 +102,44 @@ const (
 	closed uint32 = 1 << iota
 	readExpired
 	writeExpired
-	failed // an asynchronous error waits in Conn.failure
+	failed  // an asynchronous error waits in Conn.failure
+	handled // a handler takes what is received: no matter to others than deliver
+)
+
+// sideQueue is how many datagrams fit into Conn.side.
+const sideQueue = 64
+
+// heldBits of Conn.books: more than MaxQueue can fill.
+const (
+	heldBits = 24
+	heldMask = 1<<heldBits - 1
+	gotOne   = 1<<heldBits + 1
 )
 
 // Conn is a UDP socket of a stack: a net.PacketConn, and connected (Dial) a
 // net.Conn.
 type Conn struct {
+	// What RX threads and readers touch for each datagram comes first, in one
+	// cache line: with thousands of sockets, lines are what a datagram costs.
+	inbox stack.Inbox
+	// books counts in its lower heldBits the datagrams that the socket holds,
+	// waiting or leased, and above them those that it ever got: RX threads add
+	// both, readers take the held ones off.
+	books atomic.Uint64
+	// attention is 0 while the fast path may be taken: set by Close, timers
+	// and errors, read by every call.
+	attention atomic.Uint32
+	// sleepers counts readers that sleep or are about to; readable wakes one.
+	sleepers atomic.Int32
+
+	quota    atomic.Int64 // datagrams that the socket may hold
+	readable chan struct{}
+	// others are the inboxes for further devices, replaced as a whole under
+	// the protocol's mutex; side is for what no inbox can hold: datagrams of
+	// the in-band stage, and those that several sockets share.
+	others atomic.Pointer[[]*stack.Inbox]
+	side   atomic.Pointer[ring.Ring[received]]
+
 	s     *stack.Stack
 	proto *protocol
 	cfg   Config
@@ -120,23 +151,7 @@ type Conn struct {
 	// flow picks the TX queue: all that a socket sends keeps its order.
 	flow int
 
-	// attention is 0 while the fast path may be taken: set by Close, timers
-	// and errors, read by every call.
-	attention atomic.Uint32
-	failure   atomic.Uint32 // a syscall.Errno; who reads it takes it
-
-	// queue holds received datagrams: RX threads push, readers pop.
-	queue *ring.Ring[item]
-	// quota is how many buffers the socket may hold; freed is how many of all
-	// that were queued it had given back when an RX thread last looked;
-	// leased counts those that the application holds.
-	quota  atomic.Int64
-	freed  atomic.Uint64
-	leased atomic.Int64
-	// sleepers counts readers that sleep or are about to; readable wakes one.
-	sleepers atomic.Int32
-	readable chan struct{}
-
+	failure     atomic.Uint32 // a syscall.Errno; who reads it takes it
 	read, write deadline
 	done        chan struct{} // closes with the socket
 	closeOnce   sync.Once
@@ -210,12 +225,19 @@ func open(s *stack.Stack, local, remote netip.AddrPort, cfg *Config) (*Conn, err
 		return nil, err
 	}
 	c.local, c.localIP = local, number(local.Addr())
-	c.queue = ring.New[item](1 << bits.Len(uint(c.cfg.Queue-1)))
-	c.quota.Store(int64(c.queue.Cap()))
+	c.quota.Store(int64(c.cfg.Queue))
+	if c.cfg.Handler != nil {
+		c.attention.Store(handled)
+	}
+	if c.cfg.ReusePort {
+		// Only such sockets can have to share a datagram with others.
+		c.makeSide()
+	}
 	c.priority.Store(int32(c.cfg.Priority))
 	c.read.init(c, readExpired)
 	c.write.init(c, writeExpired)
 	c.groups.Store(new([]membership))
+	c.others.Store(new([]*stack.Inbox))
 	c.batch = new(sendBatch)
 	var err error
 	if c.proto, err = protocolOf(s); err != nil {

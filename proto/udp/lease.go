@@ -16,23 +16,18 @@ import (
 // one of them may be released.
 type Datagram struct {
 	conn *Conn // nil: released
-	it   item
+	r    received
 }
 
 // Receive waits for a datagram as ReadFromUDPAddrPort does, and lends it to the
 // caller until Release.
 func (c *Conn) Receive() (Datagram, error) {
-	var it item
-	if c.attention.Load()&(closed|readExpired|failed) == 0 && c.pop(&it, true) {
-		return c.datagram(&it), nil
-	}
-	if err := c.await(&it, true); err != nil {
+	d := Datagram{conn: c}
+	if err := c.next(&d.r); err != nil {
 		return Datagram{}, err
 	}
-	return c.datagram(&it), nil
+	return d, nil
 }
-
-func (c *Conn) datagram(it *item) Datagram { return Datagram{conn: c, it: *it} }
 
 // Payload is the datagram's bytes, in place. They may be changed, unless the
 // datagram was sent to a group or a broadcast address: then other sockets
@@ -41,23 +36,32 @@ func (d *Datagram) Payload() []byte {
 	if d.conn == nil {
 		return nil
 	}
-	return d.it.payload()
+	return d.r.payload()
 }
 
-// From is the sender.
-func (d *Datagram) From() netip.AddrPort { return d.it.from() }
+// From is the sender. Not valid after Release.
+func (d *Datagram) From() netip.AddrPort {
+	if d.conn == nil {
+		return netip.AddrPort{}
+	}
+	return d.r.from()
+}
 
 // To is the address that the datagram was sent to: one of the stack's, a group
-// or a broadcast address.
-func (d *Datagram) To() netip.Addr { return address(d.it.dst) }
+// or a broadcast address. Not valid after Release.
+func (d *Datagram) To() netip.Addr {
+	if d.conn == nil {
+		return netip.Addr{}
+	}
+	return d.r.to()
+}
 
 // Release gives the buffer back. A second call does nothing.
 func (d *Datagram) Release() {
 	if d.conn == nil {
 		return
 	}
-	d.it.release()
-	d.conn.leased.Add(-1)
+	d.conn.release(&d.r)
 	d.conn = nil
 }
 

@@ -14,8 +14,8 @@ import (
 // page, whatever its length, because a page is what it holds.
 const bytesPerBuffer = link.PageSize
 
-// SetReadBuffer sets how much may wait for a reader, in bytes of whole
-// buffers: at least one datagram, and at most what Config.Queue allows, to
+// SetReadBuffer sets how much the socket may hold, waiting and leased, in bytes
+// of whole buffers: at least one datagram, and at most MaxQueue of them, to
 // which it is cut without an error, as Linux cuts it to rmem_max. ReadBuffer
 // tells what holds.
 func (c *Conn) SetReadBuffer(bytes int) error {
@@ -23,7 +23,7 @@ func (c *Conn) SetReadBuffer(bytes int) error {
 		return c.opError("set", nil, fmt.Errorf("read buffer of %d bytes: %w", bytes, syscall.EINVAL))
 	}
 	n := (bytes + bytesPerBuffer - 1) / bytesPerBuffer
-	c.quota.Store(int64(min(max(1, n), c.queue.Cap())))
+	c.quota.Store(int64(min(max(1, n), MaxQueue)))
 	return nil
 }
 
@@ -117,11 +117,9 @@ func (c *Conn) leaveGroups() {
 
 // Stats is what a socket counted since it was opened.
 type Stats struct {
-	// Received counts the datagrams that were queued for the reader, InBand
-	// those of them that came from the in-band stage, Waiting those not yet
-	// read. With a handler, nothing is queued.
+	// Received counts the datagrams that the socket got, InBand those of them
+	// that came from the in-band stage.
 	Received, InBand uint64
-	Waiting          int
 	// Full counts the datagrams that found the socket's quota used up.
 	Full uint64
 	// Truncated counts the datagrams that did not fit the reader's slice.
@@ -130,15 +128,16 @@ type Stats struct {
 	Errors uint64
 	// Demoted counts the datagrams that were sent in-band.
 	Demoted uint64
-	// Held counts the datagrams that the application holds leases of.
+	// Held is how many datagrams wait for a reader, or are leased.
 	Held int
 }
 
 // Stats reads the socket's counters.
 func (c *Conn) Stats() Stats {
+	books := c.books.Load()
 	return Stats{
-		Received: c.queue.Tail(), InBand: c.stats.inBand.Load(), Waiting: c.queue.Len(),
+		Received: books >> heldBits, Held: int(books & heldMask), InBand: c.stats.inBand.Load(),
 		Full: c.stats.full.Load(), Truncated: c.stats.truncated.Load(), Errors: c.stats.errors.Load(),
-		Demoted: c.stats.demotedSends.Load(), Held: int(c.leased.Load()),
+		Demoted: c.stats.demotedSends.Load(),
 	}
 }

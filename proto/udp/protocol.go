@@ -37,12 +37,25 @@ var _ stack.Protocol = (*protocol)(nil)
 
 // group is the sockets under one key: one, or several with ReusePort. It is
 // immutable and replaced as a whole.
-type group struct{ conns []*Conn }
+type group struct {
+	// only is the one socket of the group, if there is one: it spares a look
+	// at conns, which is elsewhere in memory.
+	only  *Conn
+	conns []*Conn
+}
+
+func newGroup(conns []*Conn) *group {
+	g := &group{conns: conns}
+	if len(conns) == 1 {
+		g.only = conns[0]
+	}
+	return g
+}
 
 // pick is the socket of a flow.
 func (g *group) pick(src uint32, port uint16) *Conn {
-	if len(g.conns) == 1 {
-		return g.conns[0]
+	if g.only != nil {
+		return g.only
 	}
 	h := (uint64(src)<<16 | uint64(port)) * 0x9e3779b97f4a7c15
 	return g.conns[(h>>32)*uint64(len(g.conns))>>32]
@@ -107,11 +120,14 @@ func (p *protocol) bind(c *Conn) error {
 	if c.remote.IsValid() {
 		p.connected.Add(1)
 	}
-	g := &group{conns: []*Conn{c}}
-	if old := p.sockets.Get(c.key()); old != nil {
-		g.conns = append(slices.Clone(old.conns), c)
+	for _, d := range p.s.Devices() {
+		c.attach(d)
 	}
-	p.sockets.Put(c.key(), g)
+	conns := []*Conn{c}
+	if old := p.sockets.Get(c.key()); old != nil {
+		conns = append(slices.Clone(old.conns), c)
+	}
+	p.sockets.Put(c.key(), newGroup(conns))
 	return nil
 }
 
@@ -132,7 +148,7 @@ func (p *protocol) unbind(c *Conn) {
 	if len(left) == 0 {
 		p.sockets.Delete(c.key())
 	} else {
-		p.sockets.Put(c.key(), &group{conns: left})
+		p.sockets.Put(c.key(), newGroup(left))
 	}
 	p.s.UnbindErrors(wire.ProtocolUDP, port)
 }
@@ -186,6 +202,17 @@ func (p *protocol) Error(e *stack.TransportError) {
 		if c.remote == e.Remote && c.local.Addr() == e.Local.Addr() {
 			c.stats.errors.Add(1)
 			c.fail(e.Errno)
+		}
+	}
+}
+
+// Attached gives every socket an inbox for a new device.
+func (p *protocol) Attached(d *stack.Device) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, conns := range p.ports {
+		for _, c := range conns {
+			c.attach(d)
 		}
 	}
 }

@@ -1,6 +1,7 @@
 package udp
 
 import (
+	"fmt"
 	"net"
 	"net/netip"
 	"os"
@@ -16,32 +17,35 @@ const msgTrunc = 0x20
 // sender. What does not fit is cut off. It blocks until the read deadline. It
 // allocates nothing.
 func (c *Conn) ReadFromUDPAddrPort(b []byte) (int, netip.AddrPort, error) {
-	var it item
-	if err := c.next(&it); err != nil {
+	var r received
+	if err := c.next(&r); err != nil {
 		return 0, netip.AddrPort{}, err
 	}
-	n := copy(b, it.payload())
-	if n < it.size() {
+	n, from, _ := c.consume(&r, b)
+	return n, from, nil
+}
+
+// consume copies a datagram out and gives its buffer back.
+func (c *Conn) consume(r *received, b []byte) (n int, from netip.AddrPort, flags int) {
+	payload := r.payload()
+	n, from = copy(b, payload), r.from()
+	if n < len(payload) {
 		c.stats.truncated.Add(1)
+		flags = msgTrunc
 	}
-	it.release()
-	return n, it.from(), nil
+	c.release(r)
+	return n, from, flags
 }
 
 // ReadMsgUDPAddrPort is ReadFromUDPAddrPort that tells by flags (MSG_TRUNC)
 // whether b was too short. There are no control messages: oobn is 0.
 func (c *Conn) ReadMsgUDPAddrPort(b, oob []byte) (n, oobn, flags int, addr netip.AddrPort, err error) {
-	var it item
-	if err := c.next(&it); err != nil {
+	var r received
+	if err := c.next(&r); err != nil {
 		return 0, 0, 0, netip.AddrPort{}, err
 	}
-	n = copy(b, it.payload())
-	if n < it.size() {
-		flags = msgTrunc
-		c.stats.truncated.Add(1)
-	}
-	it.release()
-	return n, 0, flags, it.from(), nil
+	n, addr, flags = c.consume(&r, b)
+	return n, 0, flags, addr, nil
 }
 
 // ReadFrom is ReadFromUDPAddrPort with the sender as a *net.UDPAddr, which it
@@ -79,49 +83,70 @@ func (c *Conn) ReadBatch(ms []Message) (int, error) {
 	if len(ms) == 0 {
 		return 0, nil
 	}
-	var it item
-	if err := c.next(&it); err != nil {
+	var r received
+	if err := c.next(&r); err != nil {
 		return 0, err
 	}
 	n := 0
 	for {
 		m := &ms[n]
-		m.N, m.Addr, m.Flags = copy(m.Buf, it.payload()), it.from(), 0
-		if m.N < it.size() {
-			m.Flags = msgTrunc
-			c.stats.truncated.Add(1)
-		}
-		it.release()
-		if n++; n == len(ms) || !c.queue.Pop(&it) {
+		m.N, m.Addr, m.Flags = c.consume(&r, m.Buf)
+		if n++; n == len(ms) || !c.take(&r) {
 			return n, nil
 		}
 	}
 }
 
-func (it *item) size() int {
-	if it.dev == nil {
-		return len(it.heap.payload)
-	}
-	return int(it.len)
-}
-
 // next takes the next datagram, waiting for it if need be.
-func (c *Conn) next(it *item) error {
-	if c.attention.Load()&(closed|readExpired|failed) == 0 && c.queue.Pop(it) {
+func (c *Conn) next(r *received) error {
+	if c.attention.Load() == 0 && c.take(r) {
 		return nil
 	}
-	return c.await(it, false)
+	return c.await(r)
 }
 
-// await is next for everything but the common case. lease counts the datagram
-// as held by the application before it leaves the ring.
-func (c *Conn) await(it *item, lease bool) error {
+// take takes a datagram if one waits. What is in device buffers comes first.
+func (c *Conn) take(r *received) bool {
+	if index, ok := c.inbox.Take(); ok {
+		*r = received{dev: c.inbox.Device(), index: index}
+		if c.sleepers.Load() != 0 || c.attention.Load()&closed != 0 {
+			c.took()
+		}
+		return true
+	}
+	return c.takeElsewhere(r)
+}
+
+// took is for a reader that has just taken a datagram. Another one that came
+// at that moment was told that there is nothing, and may sleep; Close may have
+// been told so, and has left the rest.
+func (c *Conn) took() {
+	if c.attention.Load()&closed != 0 {
+		c.purge(nil)
+	}
+	c.wake()
+}
+
+func (c *Conn) takeElsewhere(r *received) bool {
+	for _, b := range *c.others.Load() {
+		if index, ok := b.Take(); ok {
+			*r = received{dev: b.Device(), index: index}
+			c.took()
+			return true
+		}
+	}
+	side := c.side.Load()
+	return side != nil && side.Pop(r)
+}
+
+// await is next for everything but the common case.
+func (c *Conn) await(r *received) error {
 	spinUntil := time.Time{}
 	for {
 		if err := c.mayRead(); err != nil {
 			return err
 		}
-		if c.pop(it, lease) {
+		if c.take(r) {
 			return nil
 		}
 		if c.cfg.Spin > 0 {
@@ -134,7 +159,9 @@ func (c *Conn) await(it *item, lease bool) error {
 				continue
 			}
 		}
-		c.sleep()
+		if c.sleep(r) {
+			return nil
+		}
 		spinUntil = time.Time{}
 	}
 }
@@ -148,37 +175,32 @@ func (c *Conn) mayRead() error {
 		return c.opError("read", nil, os.ErrDeadlineExceeded)
 	case attention&failed != 0:
 		return c.takeFailure("read")
+	case attention&handled != 0:
+		return c.opError("read", nil, errHandled)
 	}
 	return nil
 }
 
-func (c *Conn) pop(it *item, lease bool) bool {
-	if !lease {
-		return c.queue.Pop(it)
-	}
-	c.leased.Add(1)
-	if c.queue.Pop(it) {
-		return true
-	}
-	c.leased.Add(-1)
-	return false
-}
+// errHandled is for a read on a socket whose datagrams go to a handler.
+var errHandled = fmt.Errorf("the socket has a handler: %w", syscall.EINVAL)
 
 // sleep waits until there may be something to read, or a reason to give up.
-func (c *Conn) sleep() {
+// It reports whether its last look before found something.
+func (c *Conn) sleep(r *received) (found bool) {
 	passed := c.read.channel()
 	c.sleepers.Add(1)
-	if c.queue.Empty() && c.attention.Load()&(closed|readExpired|failed) == 0 {
+	if found = c.take(r); !found && c.attention.Load()&(closed|readExpired|failed) == 0 {
 		select {
 		case <-c.readable:
 		case <-passed:
 		case <-c.done:
 		}
 	}
-	// One word wakes one reader; it passes it on if there is more to read.
-	if c.sleepers.Add(-1) > 0 && (!c.queue.Empty() || c.attention.Load() != 0) {
+	// One word wakes one reader, and it passes it on: there may be more to read.
+	if c.sleepers.Add(-1) > 0 {
 		c.wake()
 	}
+	return found
 }
 
 // wake wakes one sleeping reader. It does not block, and a word that nobody

@@ -1,9 +1,13 @@
 package udp
 
 import (
+	"encoding/binary"
+	"iter"
 	"net/netip"
+	"slices"
 	"sync/atomic"
 
+	"github.com/oobnet/oobnet/internal/ring"
 	"github.com/oobnet/oobnet/internal/wire"
 	"github.com/oobnet/oobnet/link"
 	"github.com/oobnet/oobnet/stack"
@@ -12,21 +16,23 @@ import (
 // headersLen is IPv4 without options, and UDP, bytes.
 const headersLen = wire.IPv4HeaderLen + wire.UDPHeaderLen
 
-// item is a received datagram on a socket's ring.
-type item struct {
-	// dev is whose buffer holds the payload; nil: it is in heap.
-	dev      *stack.Device
-	heap     *heapDatagram
-	index    uint32
-	off, len uint16
-	src, dst uint32
-	srcPort  uint16
-	shared   bool // other sockets have the buffer too
+// received is a datagram on its way from the wire to the application: in a
+// device's buffer, or, from the in-band stage, on the heap.
+type received struct {
+	dev   *stack.Device // nil: on the heap
+	index uint32
+	// shared: other sockets have the buffer too, and each gives back a part.
+	shared bool
+	heap   *heapDatagram
 }
 
 // heapDatagram is a datagram from the in-band stage, which may be longer than
 // a buffer.
-type heapDatagram struct{ payload []byte }
+type heapDatagram struct {
+	payload  []byte
+	src, dst uint32
+	srcPort  uint16
+}
 
 // counters of a socket. Those of the receive path are written once a datagram
 // that is not delivered; what was delivered, the ring itself counts.
@@ -35,41 +41,59 @@ type counters struct {
 	demotedSends                    atomic.Uint64
 }
 
-// Receive settles a run of packets: the UDP part of the RX step.
+// Receive settles a run of packets: the UDP part of the RX step. It goes over
+// the run twice. What a socket costs is its cache lines, and the second pass
+// finds them on their way: the loads of the first do not depend on each other.
 func (p *protocol) Receive(b *stack.Batch) {
+	var socks [maxRun]*Conn
 	partial := b.Device.Link().Capabilities().PartialChecksum
+	for len(b.Packets) > maxRun {
+		// No RX step is that long; whoever calls with more gets them in turn.
+		rest := *b
+		rest.Packets = b.Packets[:maxRun]
+		p.Receive(&rest)
+		b.Packets = b.Packets[maxRun:]
+	}
 	for i := range b.Packets {
-		pkt := &b.Packets[i]
-		t := b.Transport(pkt)
-		h, ok := wire.ParseUDP(t)
-		if !ok {
-			pkt.Drop(stack.ReasonUDPLength)
-			continue
-		}
-		if !checksumOK(b, pkt, t[:h.Len], partial) {
-			pkt.Drop(stack.ReasonChecksum)
-			continue
-		}
-		it := item{
-			dev: b.Device, index: pkt.Frame.Index,
-			off: pkt.Frame.Off + pkt.Offset + wire.UDPHeaderLen, len: uint16(h.Len - wire.UDPHeaderLen),
-			src: pkt.Src, dst: pkt.Dst, srcPort: h.SrcPort,
-		}
-		if pkt.Cast != stack.Unicast {
-			p.deliverAll(b, pkt, &it, h.DstPort)
-			continue
-		}
-		c := p.find(pkt.Dst, h.DstPort, pkt.Src, h.SrcPort)
+		socks[i] = p.examine(b, &b.Packets[i], partial)
+	}
+	for i, c := range socks[:len(b.Packets)] {
 		if c == nil {
-			pkt.Demote(stack.ReasonNoSocket)
 			continue
 		}
-		if r, ok := c.deliver(&it, b.Share); ok {
-			pkt.Take()
-		} else {
-			pkt.Drop(r)
+		pkt := &b.Packets[i]
+		if why, ok := c.deliver(b, pkt); !ok {
+			pkt.Drop(why)
 		}
 	}
+}
+
+// maxRun is the longest run that the RX step makes, packets.
+const maxRun = 64
+
+// examine checks a packet and finds the socket that it is for. It returns nil
+// if it has settled the packet itself.
+func (p *protocol) examine(b *stack.Batch, pkt *stack.Packet, partial bool) *Conn {
+	t := b.Transport(pkt)
+	h, ok := wire.ParseUDP(t)
+	if !ok {
+		pkt.Drop(stack.ReasonUDPLength)
+		return nil
+	}
+	if !checksumOK(b, pkt, t[:h.Len], partial) {
+		pkt.Drop(stack.ReasonChecksum)
+		return nil
+	}
+	pkt.Len = uint16(h.Len) // from here on without what follows the datagram
+	if pkt.Cast != stack.Unicast {
+		p.deliverAll(b, pkt, h.DstPort)
+		return nil
+	}
+	c := p.find(pkt.Dst, h.DstPort, pkt.Src, h.SrcPort)
+	if c == nil {
+		pkt.Demote(stack.ReasonNoSocket)
+	}
+	return c
 }
 
 // checksumOK verifies what the device has not.
@@ -104,87 +128,149 @@ func (p *protocol) find(dst uint32, port uint16, src uint32, srcPort uint16) *Co
 	return nil
 }
 
-// deliver queues a datagram on the socket, or calls its handler. If it reports
-// false the buffer is still the caller's.
-func (c *Conn) deliver(it *item, share int) (stack.Reason, bool) {
-	if c.attention.Load()&closed != 0 {
-		return stack.ReasonClosed, false
-	}
-	if c.cfg.Handler != nil {
-		c.leased.Add(1)
-		c.cfg.Handler(c.datagram(it))
+// deliver puts a datagram into the socket's inbox, or calls its handler. If it
+// reports false the buffer is still the stack's.
+func (c *Conn) deliver(b *stack.Batch, pkt *stack.Packet) (stack.Reason, bool) {
+	if attention := c.attention.Load(); attention&(closed|handled) != 0 {
+		if attention&closed != 0 {
+			return stack.ReasonClosed, false
+		}
+		b.Keep(pkt)
+		c.handle(received{dev: b.Device, index: pkt.Frame.Index})
 		return 0, true
 	}
-	if !c.hasRoom(share) || !c.queue.Push(it) {
-		c.stats.full.Add(1)
+	if !c.hold(b.Share) {
 		return stack.ReasonSocketFull, false
 	}
+	b.Keep(pkt)
+	c.inboxOf(b.Device).Put(pkt.Frame.Index)
+	c.arrived()
+	return 0, true
+}
+
+// handle lends a datagram to the handler.
+func (c *Conn) handle(r received) {
+	c.books.Add(gotOne)
+	c.cfg.Handler(Datagram{conn: c, r: r})
+}
+
+// hold counts one more datagram as held, unless the quota or what the device
+// can spare is used up.
+func (c *Conn) hold(share int) bool {
+	if held := c.books.Add(gotOne) & heldMask; int64(held) > min(c.quota.Load(), int64(share)) {
+		c.books.Add(^uint64(gotOne - 1))
+		c.stats.full.Add(1)
+		return false
+	}
+	return true
+}
+
+// arrived tells a reader of what was queued.
+func (c *Conn) arrived() {
 	if c.sleepers.Load() != 0 {
 		c.wake()
 	}
 	if c.attention.Load()&closed != 0 {
-		// Close may have looked at the ring before the push.
+		// Close may have looked before this came.
 		c.purge(nil)
 	}
-	return 0, true
 }
 
-// hasRoom reports whether the socket may hold one more buffer, of its quota
-// and of what the device can spare. The reader's counters are looked at only
-// when the last look no longer suffices: they are on the reader's core.
-func (c *Conn) hasRoom(share int) bool {
-	limit := uint64(min(c.quota.Load(), int64(share)))
-	if c.queue.Tail()-c.freed.Load() < limit {
-		return true
+// inboxOf is the inbox for a device's buffers.
+func (c *Conn) inboxOf(d *stack.Device) *stack.Inbox {
+	if c.inbox.Device() == d {
+		return &c.inbox
 	}
-	freed := c.queue.Head() - uint64(c.leased.Load())
-	c.freed.Store(freed)
-	return c.queue.Tail()-freed < limit
+	for _, b := range *c.others.Load() {
+		if b.Device() == d {
+			return b
+		}
+	}
+	// The protocol is told of a device before the device receives.
+	return &c.inbox
 }
 
-// deliverAll gives a multicast or broadcast datagram to all that want it. They
-// share the buffer; the last one gives it back.
-func (p *protocol) deliverAll(b *stack.Batch, pkt *stack.Packet, it *item, port uint16) {
-	exact, any := p.sockets.Get(boundKey(pkt.Dst, port)), p.sockets.Get(boundKey(0, port))
-	n := wanting(exact, pkt) + wanting(any, pkt)
-	switch n {
+// deliverAll gives a multicast or broadcast datagram to all that want it. If
+// there are several they share the buffer; the last one gives it back.
+func (p *protocol) deliverAll(b *stack.Batch, pkt *stack.Packet, port uint16) {
+	groups := [...]*group{p.sockets.Get(boundKey(pkt.Dst, port)), p.sockets.Get(boundKey(0, port))}
+	switch n := wanting(groups[0], pkt) + wanting(groups[1], pkt); n {
 	case 0:
 		pkt.Drop(stack.ReasonNoSocket)
-		return
 	case 1:
-	default:
-		it.shared = true
-	}
-	// One part is the caller's own, until it is known whether anybody took one.
-	if it.shared {
-		b.Device.Share(it.index, n+1)
-	}
-	took, why := 0, stack.ReasonSocketFull
-	for _, g := range [...]*group{exact, any} {
-		if g == nil {
-			continue
+		for c := range wanters(groups, pkt) {
+			if why, ok := c.deliver(b, pkt); !ok {
+				pkt.Drop(why)
+			}
 		}
-		for _, c := range g.conns {
-			if !c.wants(pkt) {
-				continue
-			}
-			if r, ok := c.deliver(it, b.Share); ok {
-				took++
-			} else {
-				why = r
-				if it.shared {
-					b.Device.ReleaseShared(it.index)
-				}
-			}
+	default:
+		p.deliverShared(b, pkt, groups, n)
+	}
+}
+
+// deliverShared makes n sockets, and for as long as it runs itself, the owners
+// of one buffer.
+func (p *protocol) deliverShared(b *stack.Batch, pkt *stack.Packet, groups [2]*group, n int) {
+	index, took := pkt.Frame.Index, 0
+	b.Keep(pkt)
+	b.Device.Share(index, n+1)
+	for c := range wanters(groups, pkt) {
+		if c.deliverSide(received{dev: b.Device, index: index, shared: true}, b.Share) {
+			took++
+		} else {
+			b.Device.ReleaseShared(index)
 		}
 	}
 	if took == 0 {
-		pkt.Drop(why)
+		// The parts have come back, all but this one: the buffer is the stack's.
+		pkt.Drop(stack.ReasonSocketFull)
 		return
 	}
-	pkt.Take()
-	if it.shared {
-		b.Device.ReleaseShared(it.index)
+	b.Device.ReleaseShared(index)
+}
+
+// deliverSide queues what no inbox can hold, or calls the handler.
+func (c *Conn) deliverSide(r received, share int) bool {
+	attention := c.attention.Load()
+	if attention&closed != 0 {
+		return false
+	}
+	if attention&handled != 0 {
+		c.handle(r)
+		return true
+	}
+	if !c.hold(share) {
+		return false
+	}
+	if !c.side.Load().Push(&r) {
+		c.books.Add(^uint64(gotOne - 1))
+		c.stats.full.Add(1)
+		return false
+	}
+	c.arrived()
+	return true
+}
+
+// makeSide makes the side queue, unless there is one.
+func (c *Conn) makeSide() {
+	if c.side.Load() == nil {
+		c.side.CompareAndSwap(nil, ring.New[received](sideQueue))
+	}
+}
+
+// wanters goes over the sockets that want a packet.
+func wanters(groups [2]*group, pkt *stack.Packet) iter.Seq[*Conn] {
+	return func(yield func(*Conn) bool) {
+		for _, g := range groups {
+			if g == nil {
+				continue
+			}
+			for _, c := range g.conns {
+				if c.wants(pkt) && !yield(c) {
+					return
+				}
+			}
+		}
 	}
 }
 
@@ -227,27 +313,22 @@ func (p *protocol) ReceiveInBand(d *stack.Datagram) bool {
 		!(d.Port != nil && d.Port.Device().Link().Capabilities().PartialChecksum && wire.UDPChecksumPartial(t, src, dst)) {
 		return true
 	}
-	it := item{heap: &heapDatagram{t[wire.UDPHeaderLen:]}, src: src, dst: dst, srcPort: h.SrcPort}
+	r := received{heap: &heapDatagram{payload: t[wire.UDPHeaderLen:], src: src, dst: dst, srcPort: h.SrcPort}}
 	if !d.Dst.IsMulticast() && !isBroadcast(d) {
 		c := p.find(dst, h.DstPort, src, h.SrcPort)
 		if c == nil {
 			return false
 		}
-		c.deliverInBand(&it)
+		c.deliverInBand(r)
 		return true
 	}
 	pkt := stack.Packet{Port: d.Port, Dst: dst, Cast: stack.Broadcast}
 	if d.Dst.IsMulticast() {
 		pkt.Cast = stack.Multicast
 	}
-	for _, k := range [...]uint32{dst, 0} {
-		if g := p.sockets.Get(boundKey(k, h.DstPort)); g != nil {
-			for _, c := range g.conns {
-				if c.wants(&pkt) {
-					c.deliverInBand(&it)
-				}
-			}
-		}
+	groups := [...]*group{p.sockets.Get(boundKey(dst, h.DstPort)), p.sockets.Get(boundKey(0, h.DstPort))}
+	for c := range wanters(groups, &pkt) {
+		c.deliverInBand(r)
 	}
 	return true
 }
@@ -258,42 +339,98 @@ func isBroadcast(d *stack.Datagram) bool {
 	return d.Port != nil && !d.Port.Device().Stack().Local(d.Dst)
 }
 
-func (c *Conn) deliverInBand(it *item) {
-	if _, ok := c.deliver(it, c.queue.Cap()); ok {
+func (c *Conn) deliverInBand(r received) {
+	c.makeSide()
+	if c.deliverSide(r, sideQueue) {
 		c.stats.inBand.Add(1)
 	}
 }
 
-// release gives a datagram's buffer back to where it came from.
-func (it *item) release() {
+// release gives a datagram's buffer back to where it came from, and the socket
+// its place.
+func (c *Conn) release(r *received) {
 	switch {
-	case it.dev == nil:
-	case it.shared:
-		it.dev.ReleaseShared(it.index)
+	case r.dev == nil:
+	case r.shared:
+		r.dev.ReleaseShared(r.index)
 	default:
-		it.dev.Release(it.index)
+		r.dev.Release(r.index)
 	}
+	c.books.Add(^uint64(0))
 }
 
-func (it *item) payload() []byte {
-	if it.dev == nil {
-		return it.heap.payload
+// payload is the datagram's bytes, where they are.
+func (r *received) payload() []byte {
+	if r.dev == nil {
+		return r.heap.payload
 	}
-	return it.dev.Memory().Buffer(it.index)[it.off:][:it.len]
+	pkt := r.dev.Kept(r.index)
+	return r.dev.Memory().Bytes(pkt.Frame)[pkt.Offset+wire.UDPHeaderLen:][:pkt.Len-wire.UDPHeaderLen]
 }
 
-func (it *item) from() netip.AddrPort { return netip.AddrPortFrom(address(it.src), it.srcPort) }
+// from is the sender.
+func (r *received) from() netip.AddrPort {
+	if r.dev == nil {
+		return netip.AddrPortFrom(address(r.heap.src), r.heap.srcPort)
+	}
+	pkt := r.dev.Kept(r.index)
+	port := binary.BigEndian.Uint16(r.dev.Memory().Bytes(pkt.Frame)[pkt.Offset:])
+	return netip.AddrPortFrom(address(pkt.Src), port)
+}
+
+// to is the address that the datagram was sent to.
+func (r *received) to() netip.Addr {
+	if r.dev == nil {
+		return address(r.heap.dst)
+	}
+	return address(r.dev.Kept(r.index).Dst)
+}
 
 // purge drops what waits for a reader: all of it, or what is in the buffers of
 // one device.
 func (c *Conn) purge(d *stack.Device) {
-	var it item
-	for range c.queue.Len() {
-		if !c.queue.Pop(&it) {
-			return
+	var r received
+	for _, b := range c.inboxes() {
+		if d != nil && b.Device() != d {
+			continue
 		}
-		if d == nil || it.dev == d || !c.queue.Push(&it) {
-			it.release()
+		for {
+			index, ok := b.Take()
+			if !ok {
+				break
+			}
+			c.release(&received{dev: b.Device(), index: index})
 		}
 	}
+	side := c.side.Load()
+	if side == nil {
+		return
+	}
+	for range side.Len() {
+		if !side.Pop(&r) {
+			return
+		}
+		if d == nil || r.dev == d || !side.Push(&r) {
+			c.release(&r)
+		}
+	}
+}
+
+// inboxes are all inboxes of the socket.
+func (c *Conn) inboxes() []*stack.Inbox {
+	return append([]*stack.Inbox{&c.inbox}, *c.others.Load()...)
+}
+
+// attach gives the socket an inbox for a device, and forgets those of devices
+// that are no more. Under the protocol's mutex.
+func (c *Conn) attach(d *stack.Device) {
+	if c.inbox.Device() == nil {
+		c.inbox.Init(d)
+		return
+	}
+	others := slices.DeleteFunc(slices.Clone(*c.others.Load()), func(b *stack.Inbox) bool { return b.Device().Closed() })
+	b := new(stack.Inbox)
+	b.Init(d)
+	others = append(others, b)
+	c.others.Store(&others)
 }

@@ -1,0 +1,56 @@
+package stack
+
+import (
+	"sync/atomic"
+
+	"github.com/oobnet/oobnet/internal/ring"
+)
+
+// Inbox is a FIFO of received buffers of one device, from its RX threads to a
+// socket. It has no memory of its own: a buffer is in one list at a time, and
+// the device has a link for each. So a socket costs nothing that it does not
+// hold, no inbox can be full, and whoever puts sees to the bounds.
+//
+// Put may be called by any number of RX threads. Take is for one reader at a
+// time: another one that comes meanwhile is told that there is nothing yet,
+// and looks again.
+type Inbox struct {
+	dev *Device
+	// in takes what arrives, newest first.
+	in ring.List
+	// out is the first of what was taken off in, oldest first. Who holds
+	// taking owns it.
+	out    uint32
+	taking atomic.Uint32
+}
+
+// Init makes the inbox empty, for buffers of d.
+func (b *Inbox) Init(d *Device) {
+	b.dev = d
+	b.in.Init(d.links)
+	b.out = ring.Nil
+}
+
+// Device is whose buffers the inbox takes; nil before Init.
+func (b *Inbox) Device() *Device { return b.dev }
+
+// Put puts a buffer behind the others. It is the reader's from then on.
+func (b *Inbox) Put(index uint32) { b.in.Push(index) }
+
+// Take takes the oldest buffer. It reports false if there is none, or if
+// another reader is just taking one.
+func (b *Inbox) Take() (index uint32, ok bool) {
+	if !b.taking.CompareAndSwap(0, 1) {
+		return 0, false
+	}
+	if b.out == ring.Nil {
+		b.out = oldestFirst(&b.in)
+	}
+	index = b.out
+	if index != ring.Nil {
+		b.out = b.in.Next(index)
+		ok = true
+	}
+	b.taking.Store(0)
+	return index, ok
+}
