@@ -193,8 +193,8 @@ func countAndReturn(p asm.Instructions, m *filterMaps) asm.Instructions {
 	)
 }
 
-// loadProgram gives the program to the kernel. Ring pages and programs are the
-// kernel's: closing it here only drops our hold.
+// loadProgram gives the program to the kernel. The hook on the interface holds
+// it as well: closing it here does not take it off.
 func loadProgram(f features, m *filterMaps) (*ebpf.Program, error) {
 	p, err := ebpf.NewProgram(&ebpf.ProgramSpec{
 		Name:         "oobnet_select",
