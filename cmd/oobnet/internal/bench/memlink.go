@@ -21,7 +21,7 @@ type memLink struct {
 	region *offheap.Region
 	mem    *link.Memory
 
-	free   []uint32 // given by Fill, oldest first from head on; a ring
+	free   []uint32 // given by Fill, oldest first from head on; a ring, its length a power of two
 	head   int
 	filled int
 
@@ -95,7 +95,7 @@ func (l *memLink) arm(frame []byte, n int, port func() uint16) error {
 
 func (l *memLink) pop() uint32 {
 	i := l.free[l.head]
-	l.head = (l.head + 1) % len(l.free)
+	l.head = (l.head + 1) & (len(l.free) - 1)
 	l.filled--
 	return i
 }
@@ -110,7 +110,7 @@ func (l *memLink) Fill(bufs []uint32) int {
 	n := min(len(bufs), len(l.free)-l.filled)
 	tail := l.head + l.filled
 	for i, b := range bufs[:n] {
-		l.free[(tail+i)%len(l.free)] = b
+		l.free[(tail+i)&(len(l.free)-1)] = b
 	}
 	l.filled += n
 	return n

@@ -29,18 +29,25 @@ type client struct {
 	stop atomic.Bool // set by the main goroutine, read by the cycle
 }
 
+// startClient opens the port, and a connected socket: it is told when there is
+// no server at the peer.
 func startClient(s *side, o *Options, peer netip.Addr) (*client, error) {
 	c := &client{
 		side: s, to: netip.AddrPortFrom(peer, o.Port), data: make([]byte, o.Size),
 		period: int64(o.Period), manual: o.Poll == link.Manual,
 	}
-	return c, s.listen(0, o, c.answered)
+	if err := s.enable(o); err != nil {
+		return nil, err
+	}
+	var err error
+	s.conn, err = udp.Dial(s.stack, netip.AddrPort{}, c.to, &udp.Config{Handler: c.answered, Priority: o.PCP})
+	return c, err
 }
 
 // answered runs on the thread that received the echo.
 func (c *client) answered(d udp.Datagram) {
 	now := clock.Now()
-	if p := d.Payload(); len(p) == len(c.data) && d.From() == c.to {
+	if p := d.Payload(); len(p) == len(c.data) {
 		c.count(p, now)
 	}
 	d.Release()
@@ -84,7 +91,7 @@ func (c *client) send() {
 	n := c.sent.Add(1)
 	binary.BigEndian.PutUint64(c.data, n)
 	binary.BigEndian.PutUint64(c.data[8:], uint64(clock.Now()))
-	if _, err := c.side.conn.WriteToUDPAddrPort(c.data, c.to); err != nil {
+	if _, err := c.side.conn.Write(c.data); err != nil {
 		c.fail(err)
 	}
 }

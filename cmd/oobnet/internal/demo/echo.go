@@ -1,6 +1,7 @@
 package demo
 
 import (
+	"net/netip"
 	"sync/atomic"
 
 	"github.com/oobnet/oobnet/proto/udp"
@@ -27,11 +28,17 @@ func (t *tally) fail(err error) {
 	t.first.CompareAndSwap(nil, &e)
 }
 
-// startEcho opens the server's socket. In manual mode nothing moves until
-// somebody polls.
+// startEcho opens the server's socket, and then the port: who finds the
+// address finds the socket. In manual mode nothing moves until somebody polls.
 func startEcho(s *side, o *Options) (*echo, error) {
 	e := &echo{side: s}
-	return e, s.listen(o.Port, o, e.answer)
+	var err error
+	local := netip.AddrPortFrom(netip.IPv4Unspecified(), o.Port)
+	s.conn, err = udp.Listen(s.stack, local, &udp.Config{Handler: e.answer, Priority: o.PCP})
+	if err != nil {
+		return nil, err
+	}
+	return e, s.enable(o)
 }
 
 func (e *echo) answer(d udp.Datagram) {

@@ -89,19 +89,13 @@ func newSide(l link.Link, addr netip.Prefix, o *Options) (*side, error) {
 		st.Close()
 		return nil, errors.Join(err, l.Close())
 	}
-	if _, err = s.device.EnablePort(&stack.PortConfig{VLAN: o.VLAN, Addrs: []netip.Prefix{addr}}); err != nil {
-		return nil, errors.Join(err, s.close())
-	}
 	return s, nil
 }
 
-// listen opens the side's socket, whose datagrams the handler gets.
-func (s *side) listen(port uint16, o *Options, handler func(udp.Datagram)) (err error) {
-	s.conn, err = udp.Listen(s.stack, netip.AddrPortFrom(s.addr.Addr(), port), &udp.Config{Handler: handler})
-	if err != nil {
-		return err
-	}
-	return s.conn.SetPriority(o.PCP)
+// enable makes the port: from then on the stack answers to its address.
+func (s *side) enable(o *Options) error {
+	_, err := s.device.EnablePort(&stack.PortConfig{VLAN: o.VLAN, Addrs: []netip.Prefix{s.addr}})
+	return err
 }
 
 // pumpWait bounds a wait of pump, so that it sees its end.
