@@ -101,9 +101,9 @@ type Device struct {
 	// links chains buffers: those of the pool, of the TX lists, of the sockets'
 	// inboxes. A buffer is in one list at a time.
 	links ring.Links
-	// kept describes the received packet in a buffer that a protocol took:
-	// written by the RX step before the protocol passes the buffer on.
-	kept []Packet
+	// packets describes what was received into each buffer; its entry belongs
+	// to the buffer's owner.
+	packets []Packet
 	// shares counts the owners of a received buffer that several sockets have.
 	shares []atomic.Int32
 	// queuedFrame describes the frame in a buffer that is on a TX list: written
@@ -167,15 +167,15 @@ func (s *Stack) Attach(l link.Link, cfg *DeviceConfig) (*Device, error) {
 func (d *Device) build() {
 	d.links = ring.NewLinks(d.layout.Buffers())
 	d.pool.init(d.links, d.layout, d.link.MTU())
-	d.kept = make([]Packet, d.layout.RXTotal())
+	d.packets = make([]Packet, d.layout.RXTotal())
 	d.shares = make([]atomic.Int32, d.layout.RXTotal())
 	d.queuedFrame = make([]link.Frame, d.layout.Buffers())
 	d.inBandThread.init()
 	d.ports.Store(&portTable{})
 	for i := range d.layout.Queues {
 		q := d.link.Queue(i)
-		r := &rxQueue{dev: d, q: q, spare: make([]uint32, 0, 2*rxBatch), demote: newDemoteQueue(d.layout.BufferSize, &d.inBandThread)}
-		r.run = Batch{Device: d, Packets: r.packets[:0]}
+		r := &rxQueue{dev: d, q: q, spare: make([]uint32, 0, 2*MaxBatch), demote: newDemoteQueue(d.layout.BufferSize, &d.inBandThread)}
+		r.run = Batch{Device: d, Packets: r.room[:0]}
 		r.home.Init(d.links)
 		for b := d.layout.RXBuffers - 1; b >= 0; b-- {
 			r.home.Push(uint32(i*d.layout.RXBuffers + b))

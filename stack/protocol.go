@@ -41,8 +41,9 @@ type Protocol interface {
 
 // Batch is a run of received packets of one queue.
 type Batch struct {
-	Device  *Device
-	Packets []Packet
+	Device *Device
+	// Packets, MaxBatch at most. They stand where Device.Packet finds them.
+	Packets []*Packet
 	// Share is the most buffers that one socket may hold now: half of what
 	// the queue has left. However many readers are slow, the queue never runs
 	// dry for the others.
@@ -59,17 +60,10 @@ func (b *Batch) Transport(p *Packet) []byte {
 	return b.Device.mem.Bytes(p.Frame)[p.Offset:][:p.Len]
 }
 
-// Keep takes a packet, as Take does, and notes it for Device.Kept: what a
-// protocol does that queues buffers by their index alone. It goes before the
-// buffer is passed on.
-func (b *Batch) Keep(p *Packet) {
-	b.Device.kept[p.Frame.Index] = *p
-	p.fate = fateTaken
-}
-
-// Kept returns what Keep noted of the packet in a received buffer. It is the
-// buffer's owner's to read.
-func (d *Device) Kept(index uint32) *Packet { return &d.kept[index] }
+// Packet returns what the stack found in a received buffer. It belongs to the
+// buffer's owner: a protocol that takes a packet needs to queue no more than
+// the index.
+func (d *Device) Packet(index uint32) *Packet { return &d.packets[index] }
 
 // Cast says whom a packet is for.
 type Cast uint8
@@ -95,6 +89,8 @@ type Packet struct {
 	Cast     Cast
 	TTL, TOS uint8
 
+	// What became of the packet is for the RX step, which alone writes it and
+	// reads it, also when the rest is another owner's already.
 	fate   fate
 	reason Reason
 }
@@ -108,7 +104,8 @@ const (
 )
 
 // Take makes the frame's buffer the protocol's, which gives it back by
-// Device.Release. The packet counts as delivered.
+// Device.Release. The packet counts as delivered. It goes before the buffer is
+// passed on: then the packet is another owner's.
 func (p *Packet) Take() { p.fate = fateTaken }
 
 // Drop leaves the buffer with the stack and counts the packet under r.

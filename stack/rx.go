@@ -11,9 +11,9 @@ import (
 	"github.com/oobnet/oobnet/link"
 )
 
-// rxBatch is how many frames one RX step takes at most: enough to spread what
+// MaxBatch is how many frames one RX step takes at most: enough to spread what
 // a batch costs, few enough that the last one waits for microseconds only.
-const rxBatch = 64
+const MaxBatch = 64
 
 // rxQueue is the receive side of one queue. Its fields belong to whoever runs
 // the RX step (the RX thread, or the caller of Device.Poll) but those that say
@@ -29,11 +29,11 @@ type rxQueue struct {
 	// withDevice counts the buffers that the device holds.
 	withDevice int
 
-	frames  [rxBatch]link.Frame
-	packets [rxBatch]Packet
-	// run is the batch under construction for receiver, and receiver whom it
-	// is for.
+	frames [MaxBatch]link.Frame
+	// run is the batch under construction for receiver, in room, and receiver
+	// whom it is for.
 	run      Batch
+	room     [MaxBatch]*Packet
 	receiver *registered
 
 	demote *demoteQueue
@@ -68,7 +68,7 @@ type rxStats struct {
 // returns how many.
 func (r *rxQueue) step(budget int) int {
 	r.refill()
-	n := r.q.Receive(r.frames[:min(budget, rxBatch)])
+	n := r.q.Receive(r.frames[:min(budget, MaxBatch)])
 	if n == 0 {
 		return 0
 	}
@@ -209,12 +209,12 @@ func (r *rxQueue) ipv4(f *link.Frame, b []byte, eth wire.Ethernet, port *Port, c
 		r.toInBand(f, port, ReasonInBandProtocol)
 		return
 	}
-	p := r.next(to)
-	*p = Packet{
-		Frame: *f, Port: port, Src: h.Src, Dst: h.Dst,
-		Offset: uint16(eth.Len + h.HeaderLen), Len: uint16(h.TotalLen - h.HeaderLen),
-		TCI: eth.TCI, Cast: cast, TTL: h.TTL, TOS: h.TOS, reason: ReasonNoSocket,
-	}
+	p := r.next(to, f.Index)
+	p.Frame, p.Port = *f, port
+	p.Src, p.Dst = h.Src, h.Dst
+	p.Offset, p.Len = uint16(eth.Len+h.HeaderLen), uint16(h.TotalLen-h.HeaderLen)
+	p.TCI, p.Cast, p.TTL, p.TOS = eth.TCI, cast, h.TTL, h.TOS
+	p.fate, p.reason = fateDrop, ReasonNoSocket
 }
 
 // other is for the EtherTypes that somebody registered.
@@ -224,23 +224,22 @@ func (r *rxQueue) other(f *link.Frame, b []byte, eth wire.Ethernet, port *Port, 
 		r.drop(f.Index, ReasonEtherType)
 		return
 	}
-	p := r.next(to)
-	*p = Packet{
+	*r.next(to, f.Index) = Packet{
 		Frame: *f, Port: port, Offset: uint16(eth.Len), Len: uint16(len(b) - eth.Len),
 		TCI: eth.TCI, Cast: cast, reason: ReasonNoSocket,
 	}
 }
 
-// next returns room for one packet in the run of a receiver. A run ends when
-// the receiver changes: one call a run, not a packet.
-func (r *rxQueue) next(to *registered) *Packet {
+// next puts one packet on the run of a receiver, and returns it to be filled
+// in. A run ends when the receiver changes: one call a run, not a packet.
+func (r *rxQueue) next(to *registered, index uint32) *Packet {
 	if to != r.receiver {
 		r.handOver()
 		r.receiver = to
 	}
-	n := len(r.run.Packets)
-	r.run.Packets = r.run.Packets[:n+1]
-	return &r.run.Packets[n]
+	p := &r.dev.packets[index]
+	r.run.Packets = append(r.run.Packets, p)
+	return p
 }
 
 // handOver gives the run to its receiver and settles what came of it.
@@ -249,8 +248,7 @@ func (r *rxQueue) handOver() {
 		return
 	}
 	r.receiver.Receive(&r.run)
-	for i := range r.run.Packets {
-		p := &r.run.Packets[i]
+	for _, p := range r.run.Packets {
 		switch p.fate {
 		case fateTaken:
 			r.seen.delivered++

@@ -86,7 +86,7 @@ func (r *rxQueue) loop() {
 	var last, gap int64 // when the last frame came, and the gap before it
 	spinning := false
 	for !r.dev.stopping.Load() {
-		if r.step(rxBatch) > 0 {
+		if r.step(MaxBatch) > 0 {
 			spinning = false
 			continue
 		}

@@ -45,31 +45,20 @@ type counters struct {
 // the run twice. What a socket costs is its cache lines, and the second pass
 // finds them on their way: the loads of the first do not depend on each other.
 func (p *protocol) Receive(b *stack.Batch) {
-	var socks [maxRun]*Conn
+	var socks [stack.MaxBatch]*Conn
 	partial := b.Device.Link().Capabilities().PartialChecksum
-	for len(b.Packets) > maxRun {
-		// No RX step is that long; whoever calls with more gets them in turn.
-		rest := *b
-		rest.Packets = b.Packets[:maxRun]
-		p.Receive(&rest)
-		b.Packets = b.Packets[maxRun:]
-	}
-	for i := range b.Packets {
-		socks[i] = p.examine(b, &b.Packets[i], partial)
+	for i, pkt := range b.Packets {
+		socks[i] = p.examine(b, pkt, partial)
 	}
 	for i, c := range socks[:len(b.Packets)] {
 		if c == nil {
 			continue
 		}
-		pkt := &b.Packets[i]
-		if why, ok := c.deliver(b, pkt); !ok {
-			pkt.Drop(why)
+		if why, ok := c.deliver(b, b.Packets[i]); !ok {
+			b.Packets[i].Drop(why)
 		}
 	}
 }
-
-// maxRun is the longest run that the RX step makes, packets.
-const maxRun = 64
 
 // examine checks a packet and finds the socket that it is for. It returns nil
 // if it has settled the packet itself.
@@ -135,14 +124,14 @@ func (c *Conn) deliver(b *stack.Batch, pkt *stack.Packet) (stack.Reason, bool) {
 		if attention&closed != 0 {
 			return stack.ReasonClosed, false
 		}
-		b.Keep(pkt)
+		pkt.Take()
 		c.handle(received{dev: b.Device, index: pkt.Frame.Index})
 		return 0, true
 	}
 	if !c.hold(b.Share) {
 		return stack.ReasonSocketFull, false
 	}
-	b.Keep(pkt)
+	pkt.Take()
 	c.inboxOf(b.Device).Put(pkt.Frame.Index)
 	c.arrived()
 	return 0, true
@@ -212,7 +201,7 @@ func (p *protocol) deliverAll(b *stack.Batch, pkt *stack.Packet, port uint16) {
 // of one buffer.
 func (p *protocol) deliverShared(b *stack.Batch, pkt *stack.Packet, groups [2]*group, n int) {
 	index, took := pkt.Frame.Index, 0
-	b.Keep(pkt)
+	pkt.Take()
 	b.Device.Share(index, n+1)
 	for c := range wanters(groups, pkt) {
 		if c.deliverSide(received{dev: b.Device, index: index, shared: true}, b.Share) {
@@ -364,7 +353,7 @@ func (r *received) payload() []byte {
 	if r.dev == nil {
 		return r.heap.payload
 	}
-	pkt := r.dev.Kept(r.index)
+	pkt := r.dev.Packet(r.index)
 	return r.dev.Memory().Bytes(pkt.Frame)[pkt.Offset+wire.UDPHeaderLen:][:pkt.Len-wire.UDPHeaderLen]
 }
 
@@ -373,7 +362,7 @@ func (r *received) from() netip.AddrPort {
 	if r.dev == nil {
 		return netip.AddrPortFrom(address(r.heap.src), r.heap.srcPort)
 	}
-	pkt := r.dev.Kept(r.index)
+	pkt := r.dev.Packet(r.index)
 	port := binary.BigEndian.Uint16(r.dev.Memory().Bytes(pkt.Frame)[pkt.Offset:])
 	return netip.AddrPortFrom(address(pkt.Src), port)
 }
@@ -383,7 +372,7 @@ func (r *received) to() netip.Addr {
 	if r.dev == nil {
 		return address(r.heap.dst)
 	}
-	return address(r.dev.Kept(r.index).Dst)
+	return address(r.dev.Packet(r.index).Dst)
 }
 
 // purge drops what waits for a reader: all of it, or what is in the buffers of
