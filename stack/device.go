@@ -94,8 +94,11 @@ type Device struct {
 	mem    *link.Memory
 	layout link.Layout
 	pool   pool
-	rx     []*rxQueue
-	tx     []*txQueue
+	// partial is the link's capability.
+	partial bool
+
+	rx []*rxQueue
+	tx []*txQueue
 	// ports is replaced by the control path and read by every RX step.
 	ports atomic.Pointer[portTable]
 	// links chains buffers: those of the pool, of the TX lists, of the sockets'
@@ -154,6 +157,7 @@ func (s *Stack) Attach(l link.Link, cfg *DeviceConfig) (*Device, error) {
 		return nil, fmt.Errorf("stack: attach %s: %w", d.name, err)
 	}
 	d.mem, d.layout, d.poll = mem, mem.Layout(), d.cfg.Poll
+	d.partial = l.Capabilities().PartialChecksum
 	d.build()
 	s.setDevices(append(s.Devices(), d))
 	for _, p := range s.protocols() {
@@ -205,6 +209,10 @@ func (d *Device) Memory() *link.Memory { return d.mem }
 
 // Config returns the sizes and options in force.
 func (d *Device) Config() DeviceConfig { return d.cfg }
+
+// PartialChecksum says whether frames can come from a virtual peer that leaves
+// its checksums to a device: see link.Capabilities.
+func (d *Device) PartialChecksum() bool { return d.partial }
 
 // MTU is the largest IPv4 packet of an untagged port, bytes.
 func (d *Device) MTU() int { return d.link.MTU() }

@@ -262,10 +262,16 @@ func (k *keeper) tick() {
 	}
 }
 
-// watch notes that a link went or came back.
+// watch notes that a link went or came back, and takes back what the last
+// sends left with the device.
 func (d *Device) watch() {
 	if d.stopping.Load() {
 		return
+	}
+	if d.poll != link.Manual {
+		for _, t := range d.tx {
+			t.tryReclaim()
+		}
 	}
 	switch d.link.State() {
 	case link.Down:

@@ -160,6 +160,7 @@ func (d *Device) Poll(budget int) (int, error) {
 		for _, t := range d.tx {
 			for t.drain() {
 			}
+			t.tryReclaim()
 		}
 	}
 	d.polling.Store(false)

@@ -24,6 +24,9 @@ const (
 	txBurstInBand = 4
 	// txDone is how many completions are taken back at a time.
 	txDone = 64
+	// txReclaim is after how many frames a sender looks for completions: the
+	// look costs as much as a tenth of a send. An empty pool looks at once.
+	txReclaim = 16
 	// txFull is how long the queue waits for room in a link's full ring
 	// before it looks again.
 	txFull = time.Millisecond
@@ -61,6 +64,7 @@ type txQueue struct {
 	// was taken off a list, oldest first.
 	chains      [Priorities]uint32
 	inBandChain uint32
+	unreclaimed int // frames passed since the last reclaim
 	one         [1]link.Frame
 	burst       [txBurst]link.Frame
 	done        [txDone]uint32
@@ -127,10 +131,15 @@ func (t *txQueue) sendBatch(frames []link.Frame, priority int) error {
 
 // pass gives frames to the link and rings the doorbell. Owner only.
 func (t *txQueue) pass(frames []link.Frame) (took int, err error) {
-	t.reclaim()
-	took = t.q.Send(frames)
-	if took == 0 {
-		return 0, nil
+	if t.unreclaimed += len(frames); t.unreclaimed >= txReclaim {
+		t.reclaim()
+	}
+	if took = t.q.Send(frames); took == 0 {
+		// A full ring may be full of what has left.
+		t.reclaim()
+		if took = t.q.Send(frames); took == 0 {
+			return 0, nil
+		}
 	}
 	bytes := 0
 	for i := range frames[:took] {
@@ -233,6 +242,7 @@ func oldestFirst(list *ring.List) uint32 {
 
 // reclaim takes completed buffers back into the pool. Owner only.
 func (t *txQueue) reclaim() {
+	t.unreclaimed = 0
 	for {
 		n := t.q.Reclaim(t.done[:])
 		if n == 0 {
@@ -283,7 +293,7 @@ func (t *txQueue) flushAgain() {
 // ENETDOWN or ENODEV (the frame may leave when the wire is back), EMSGSIZE, or
 // is net.ErrClosed.
 func (d *Device) Send(f link.Frame, queue, priority int) error {
-	return d.tx[uint(queue)%uint(len(d.tx))].send(f, priority)
+	return d.txQueue(queue).send(f, priority)
 }
 
 // Send is Device.Send on the port's device, counted for the port.
@@ -295,7 +305,15 @@ func (p *Port) Send(f link.Frame, queue, priority int) error {
 
 // SendBatch is Send for several frames with one doorbell.
 func (d *Device) SendBatch(frames []link.Frame, queue, priority int) error {
-	return d.tx[uint(queue)%uint(len(d.tx))].sendBatch(frames, priority)
+	return d.txQueue(queue).sendBatch(frames, priority)
+}
+
+// txQueue is the queue of a hint; a division only where there is a choice.
+func (d *Device) txQueue(hint int) *txQueue {
+	if len(d.tx) == 1 {
+		return d.tx[0]
+	}
+	return d.tx[uint(hint)%uint(len(d.tx))]
 }
 
 // linkFailed notes that the wire is down or gone, so that senders are told

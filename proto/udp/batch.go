@@ -88,7 +88,7 @@ func (c *Conn) addToBatch(m *Message) error {
 	}
 	buf := e.Via.(*stack.Port).Device().Memory().Buffer(f.Index)
 	copy(buf[f.Off:], m.Buf)
-	c.build(&f, buf, len(m.Buf), to, e)
+	c.build(&f, buf, len(m.Buf), to.Port(), e)
 	e.Touch()
 	c.batch.frames[c.batch.n] = f
 	c.batch.n++

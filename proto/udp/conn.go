@@ -148,6 +148,8 @@ type Conn struct {
 	local, remote         netip.AddrPort
 	localAddr, remoteAddr *net.UDPAddr
 	localIP               uint32
+	localPort             uint16
+	connected             bool
 	// flow picks the TX queue: all that a socket sends keeps its order.
 	flow int
 
@@ -276,9 +278,9 @@ func checkLocal(s *stack.Stack, a netip.Addr) error {
 // before any packet can find the socket.
 func (c *Conn) bound(port uint16) {
 	c.local = netip.AddrPortFrom(c.local.Addr(), port)
-	c.localAddr = net.UDPAddrFromAddrPort(c.local)
+	c.localAddr, c.localPort = net.UDPAddrFromAddrPort(c.local), port
 	c.flow = int(port)
-	if c.remote.IsValid() {
+	if c.connected = c.remote.IsValid(); c.connected {
 		c.remoteAddr = net.UDPAddrFromAddrPort(c.remote)
 	}
 }

@@ -164,7 +164,7 @@ func (l *Lease) send(to netip.AddrPort) error {
 		return err
 	}
 	l.conn = nil
-	return c.finish(l.f, l.size, to, e)
+	return c.finish(l.f, l.size, to.Port(), e)
 }
 
 // Discard gives the buffer back unsent. A second call does nothing.

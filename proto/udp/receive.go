@@ -46,7 +46,7 @@ type counters struct {
 // finds them on their way: the loads of the first do not depend on each other.
 func (p *protocol) Receive(b *stack.Batch) {
 	var socks [stack.MaxBatch]*Conn
-	partial := b.Device.Link().Capabilities().PartialChecksum
+	partial := b.Device.PartialChecksum()
 	for i, pkt := range b.Packets {
 		socks[i] = p.examine(b, pkt, partial)
 	}
@@ -299,7 +299,7 @@ func (p *protocol) ReceiveInBand(d *stack.Datagram) bool {
 	src, dst := number(d.Src), number(d.Dst)
 	t := d.Transport[:h.Len]
 	if !d.Verified && !wire.UDPChecksumOK(t, src, dst) &&
-		!(d.Port != nil && d.Port.Device().Link().Capabilities().PartialChecksum && wire.UDPChecksumPartial(t, src, dst)) {
+		!(d.Port != nil && d.Port.Device().PartialChecksum() && wire.UDPChecksumPartial(t, src, dst)) {
 		return true
 	}
 	r := received{heap: &heapDatagram{payload: t[wire.UDPHeaderLen:], src: src, dst: dst, srcPort: h.SrcPort}}

@@ -22,7 +22,7 @@ import (
 // (Config.DontRoute), ENOBUFS, ENETDOWN, os.ErrDeadlineExceeded, net.ErrClosed,
 // net.ErrWriteToConnected.
 func (c *Conn) WriteToUDPAddrPort(b []byte, to netip.AddrPort) (int, error) {
-	if c.remote.IsValid() {
+	if c.connected {
 		return 0, c.opError("write", net.UDPAddrFromAddrPort(to), net.ErrWriteToConnected)
 	}
 	return c.writeTo(b, to)
@@ -32,7 +32,7 @@ func (c *Conn) WriteToUDPAddrPort(b []byte, to netip.AddrPort) (int, error) {
 // An ICMP error about an earlier datagram (ECONNREFUSED) is returned once, by
 // the next read or write.
 func (c *Conn) Write(b []byte) (int, error) {
-	if !c.remote.IsValid() {
+	if !c.connected {
 		return 0, c.opError("write", nil, syscall.ENOTCONN)
 	}
 	return c.writeTo(b, c.remote)
@@ -65,7 +65,9 @@ func (c *Conn) WriteMsgUDPAddrPort(b, oob []byte, addr netip.AddrPort) (n, oobn 
 }
 
 func (c *Conn) writeTo(b []byte, to netip.AddrPort) (int, error) {
-	to = unmap(to)
+	if !to.Addr().Is4() {
+		to = unmap(to)
+	}
 	if c.attention.Load()&(closed|writeExpired|failed) != 0 {
 		if err := c.writable("write"); err != nil {
 			return 0, err
@@ -99,10 +101,11 @@ func (c *Conn) pathTo(to netip.AddrPort) (*arp.Entry, error) {
 	}
 	// The last entry stands for a connected socket's peer, and for the client
 	// that a server answers again and again.
-	if e := c.path.Load(); e != nil && e.Dst == to.Addr().As4() && e.Valid() {
+	dst := number(to.Addr())
+	if e := c.path.Load(); e != nil && number4(e.Dst) == dst && e.Valid() {
 		return e, nil
 	}
-	e := c.s.Lookup(number(to.Addr()))
+	e := c.s.Lookup(dst)
 	if e == nil {
 		return c.miss(to.Addr())
 	}
@@ -184,12 +187,14 @@ func (c *Conn) send(b []byte, to netip.AddrPort, e *arp.Entry) (int, error) {
 		return c.demote(b, to)
 	}
 	dev := e.Via.(*stack.Port).Device()
-	f, err := c.alloc(dev)
+	f, err := dev.Alloc()
 	if err != nil {
-		return 0, c.opError("write", net.UDPAddrFromAddrPort(to), err)
+		if f, err = c.allocAgain(dev, err); err != nil {
+			return 0, c.opError("write", net.UDPAddrFromAddrPort(to), err)
+		}
 	}
 	copy(dev.Memory().Buffer(f.Index)[f.Off:], b)
-	if err := c.finish(f, len(b), to, e); err != nil {
+	if err := c.finish(f, len(b), to.Port(), e); err != nil {
 		return 0, err
 	}
 	return len(b), nil
@@ -198,10 +203,18 @@ func (c *Conn) send(b []byte, to netip.AddrPort, e *arp.Entry) (int, error) {
 // alloc takes a TX buffer, waiting for one as the socket wants it.
 func (c *Conn) alloc(dev *stack.Device) (link.Frame, error) {
 	f, err := dev.Alloc()
-	if err == nil || c.cfg.NoWait {
-		return f, err
+	if err == nil {
+		return f, nil
 	}
-	f, err = dev.AllocWait(c.write.channel(), c.done)
+	return c.allocAgain(dev, err)
+}
+
+// allocAgain is for a sender that found no buffer: it waits for one, or fails.
+func (c *Conn) allocAgain(dev *stack.Device, err error) (link.Frame, error) {
+	if c.cfg.NoWait {
+		return link.Frame{}, err
+	}
+	f, err := dev.AllocWait(c.write.channel(), c.done)
 	if err != nil && c.attention.Load()&writeExpired != 0 {
 		err = os.ErrDeadlineExceeded
 	}
@@ -210,18 +223,18 @@ func (c *Conn) alloc(dev *stack.Device) (link.Frame, error) {
 
 // finish writes the headers in front of a payload that stands at f.Off, and
 // sends the frame. The buffer is the device's from then on.
-func (c *Conn) finish(f link.Frame, size int, to netip.AddrPort, e *arp.Entry) error {
+func (c *Conn) finish(f link.Frame, size int, to uint16, e *arp.Entry) error {
 	port := e.Via.(*stack.Port)
 	c.build(&f, port.Device().Memory().Buffer(f.Index), size, to, e)
 	e.Touch()
 	if err := port.Send(f, c.flow, int(c.priority.Load())); err != nil {
-		return c.opError("write", net.UDPAddrFromAddrPort(to), err)
+		return c.opError("write", &net.UDPAddr{IP: e.Dst[:], Port: int(to)}, err)
 	}
 	return nil
 }
 
 // build makes a frame of the payload at f.Off in the buffer.
-func (c *Conn) build(f *link.Frame, buf []byte, size int, to netip.AddrPort, e *arp.Entry) {
+func (c *Conn) build(f *link.Frame, buf []byte, size int, to uint16, e *arp.Entry) {
 	src, ttl := c.localIP, c.cfg.TTL
 	if src == 0 || src>>28 == 0xe {
 		src = number4(e.Src)
@@ -232,12 +245,14 @@ func (c *Conn) build(f *link.Frame, buf []byte, size int, to netip.AddrPort, e *
 	dst := number4(e.Dst)
 	start := int(f.Off) - headersLen - int(e.HeaderLen)
 	b := buf[start : int(f.Off)+size]
-	n := copy(b, e.Header[:e.HeaderLen])
-	if e.HeaderLen == arp.MaxHeaderLen {
+	n := int(e.HeaderLen)
+	*(*[wire.EthernetHeaderLen]byte)(b) = [wire.EthernetHeaderLen]byte(e.Header[:])
+	if n == arp.MaxHeaderLen {
+		*(*[wire.VLANTagLen]byte)(b[wire.EthernetHeaderLen:]) = [wire.VLANTagLen]byte(e.Header[wire.EthernetHeaderLen:])
 		b[14] |= byte(c.priority.Load()) << (wire.PCPShift - 8)
 	}
 	wire.PutIPv4(b[n:], src, dst, wire.ProtocolUDP, ttl, 0, len(b)-n)
-	wire.PutUDP(b[n+wire.IPv4HeaderLen:], src, dst, c.local.Port(), to.Port())
+	wire.PutUDP(b[n+wire.IPv4HeaderLen:], src, dst, c.localPort, to)
 	f.Off, f.Len = uint16(start), uint16(len(b))
 	if len(b) < wire.MinFrame {
 		clear(buf[start+len(b) : start+wire.MinFrame])
