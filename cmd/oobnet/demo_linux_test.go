@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"net/netip"
 	"strings"
 	"testing"
 
@@ -13,6 +14,7 @@ import (
 type figuresOf struct {
 	Role                                   string
 	Link                                   string
+	FirstError                             string `json:"first_error"`
 	Sent, Received, Lost, Duplicates, VLAN uint64
 	Demoted, Dropped                       map[string]uint64
 	RTT                                    *struct{ P50, Max int64 } `json:"rtt_ns"`
@@ -94,5 +96,19 @@ func TestDemoClientWithoutAServer(t *testing.T) {
 	_, err := demoOn(t.Context(), w.B, "--addr", "192.0.2.2/24", "--peer", "192.0.2.9")()
 	if err == nil || !strings.Contains(err.Error(), "192.0.2.9") || !strings.Contains(err.Error(), "is the server running") {
 		t.Errorf("%v", err)
+	}
+}
+
+func TestDemoClientWithoutASocketAtThePeer(t *testing.T) {
+	w := testWire(t)
+	if err := w.A.AddAddr(netip.MustParsePrefix("192.0.2.1/24")); err != nil {
+		t.Fatal(err)
+	}
+	f, err := demoOn(t.Context(), w.B, "--addr", "192.0.2.2/24", "--peer", "192.0.2.1", "--duration", "100ms", "--period", "5ms")()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if f.Received != 0 || f.Lost != f.Sent || !strings.Contains(f.FirstError, "refused") {
+		t.Errorf("%+v", f)
 	}
 }

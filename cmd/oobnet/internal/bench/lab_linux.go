@@ -2,6 +2,7 @@ package bench
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/netip"
 	"os/exec"
@@ -61,10 +62,11 @@ func openLab() (*lab, error) {
 		return nil, err
 	}
 	l := &lab{wire: w, own: w.A, load: w.B}
-	// A forwarder that takes every frame takes the ARP requests too.
-	if err := l.load.AddNeighbour(wireKernel.Addr(), l.own.MAC); err != nil {
-		w.Close()
-		return nil, err
+	// A forwarder that takes every frame takes the ARP packets too: the
+	// kernels must not depend on them.
+	err = errors.Join(l.load.AddNeighbour(wireKernel.Addr(), l.own.MAC), l.own.AddNeighbour(wireLoad.Addr(), l.load.MAC))
+	if err != nil {
+		return nil, errors.Join(err, w.Close())
 	}
 	return l, nil
 }

@@ -30,6 +30,8 @@ type Process struct {
 	in     io.WriteCloser
 	lines  chan reply
 	exited chan error
+	// running: a run was asked for and not answered.
+	running bool
 }
 
 // Enter runs a function where the worker is to live: netns.Host.DoErr.
@@ -113,15 +115,21 @@ func (p *Process) Run(ctx context.Context, d time.Duration) (Figures, error) {
 	if _, err := p.in.Write(append(b, '\n')); err != nil {
 		return nil, fmt.Errorf("worker %s: %w", p.role, err)
 	}
+	p.running = true
 	r, err := p.answer(ctx, d+answerLimit)
 	if err != nil {
 		return nil, fmt.Errorf("worker %s: %w", p.role, err)
 	}
+	p.running = false
 	return r.Figures, nil
 }
 
-// Stop ends the worker and waits until it is gone.
+// Stop ends the worker and waits until it is gone. One in the middle of a run
+// is killed: it looks at its input only between two.
 func (p *Process) Stop() {
+	if p.running {
+		p.cmd.Process.Kill()
+	}
 	p.in.Close()
 	go func() {
 		for range p.lines { // lets read come to its end
