@@ -1,0 +1,115 @@
+package wire
+
+import (
+	"bytes"
+	"encoding/binary"
+	"testing"
+
+	"pgregory.net/rapid"
+)
+
+// Any two addresses.
+const (
+	ipA = 0xc0000201
+	ipB = 0xc6336402
+)
+
+// TestUDPKnownChecksum is a datagram summed by hand: 10.0.0.1:1 to 10.0.0.2:2,
+// payload "hi". Pseudo-header 0a00+0001+0a00+0002+0011+000a = 141e, header
+// 0001+0002+000a = 000d, payload 6869: 7c94, complement 836b.
+func TestUDPKnownChecksum(t *testing.T) {
+	b := append(make([]byte, UDPHeaderLen), "hi"...)
+	PutUDP(b, 0x0a000001, 0x0a000002, 1, 2)
+	if want := []byte{0, 1, 0, 2, 0, 10, 0x83, 0x6b, 'h', 'i'}; !bytes.Equal(b, want) {
+		t.Errorf("% x, want % x", b, want)
+	}
+}
+
+func TestParseUDP(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		b    []byte
+		want UDP
+		ok   bool
+	}{
+		{"empty payload", []byte{0, 7, 0, 9, 0, 8, 0xab, 0xcd}, UDP{7, 9, 8, 0xabcd}, true},
+		{"padding", []byte{0, 7, 0, 9, 0, 8, 0, 0, 1, 2, 3}, UDP{7, 9, 8, 0}, true},
+		{"length over the bytes", []byte{0, 7, 0, 9, 0, 9, 0, 0}, UDP{}, false},
+		{"length under the header", []byte{0, 7, 0, 9, 0, 7, 0, 0}, UDP{}, false},
+		{"length 0", []byte{0, 7, 0, 9, 0, 0, 0, 0}, UDP{}, false},
+		{"7 bytes", []byte{0, 7, 0, 9, 0, 8, 0}, UDP{}, false},
+		{"nothing", nil, UDP{}, false},
+	} {
+		if h, ok := ParseUDP(c.b); ok != c.ok || ok && h != c.want {
+			t.Errorf("%s: %+v, %v; want %+v, %v", c.name, h, ok, c.want, c.ok)
+		}
+	}
+}
+
+func TestUDPRoundTrip(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		payload := rapid.SliceOfN(rapid.Byte(), 0, 1472).Draw(t, "payload")
+		src, dst := rapid.Uint32().Draw(t, "src"), rapid.Uint32().Draw(t, "dst")
+		from, to := rapid.Uint16().Draw(t, "from"), rapid.Uint16().Draw(t, "to")
+		b := append(make([]byte, UDPHeaderLen), payload...)
+		PutUDP(b, src, dst, from, to)
+		h, ok := ParseUDP(b)
+		if !ok || h.SrcPort != from || h.DstPort != to || h.Len != len(b) {
+			t.Fatalf("%+v, %v", h, ok)
+		}
+		if h.Checksum == 0 {
+			t.Fatal("a checksum was computed, and says that none was (RFC 768)")
+		}
+		if !UDPChecksumOK(b, src, dst) {
+			t.Fatal("the own checksum is wrong")
+		}
+		if sum := naiveSum(b, PseudoSum(src, dst, ProtocolUDP, len(b))); sum != 0xffff {
+			t.Fatalf("it verifies to %#04x by the naive sum", sum)
+		}
+		bit := rapid.IntRange(0, len(b)*8-1).Draw(t, "bit")
+		b[bit/8] ^= 1 << (bit % 8)
+		if UDPChecksumOK(b, src, dst) && binary.BigEndian.Uint16(b[6:]) != 0 {
+			t.Fatalf("bit %d was flipped, and the checksum is right", bit)
+		}
+	})
+}
+
+// TestZeroChecksumIsSentAsOnes finds a payload whose checksum comes out as 0,
+// which would mean that there is none (RFC 768).
+func TestZeroChecksumIsSentAsOnes(t *testing.T) {
+	b := make([]byte, UDPHeaderLen+2)
+	PutUDP(b, ipA, ipB, 5, 6)
+	// Adding the checksum to the words of the payload brings the sum to ones.
+	copy(b[8:], b[6:8])
+	PutUDP(b, ipA, ipB, 5, 6)
+	if got := binary.BigEndian.Uint16(b[6:]); got != 0xffff {
+		t.Fatalf("checksum %#04x, want 0xffff", got)
+	}
+	if !UDPChecksumOK(b, ipA, ipB) {
+		t.Error("it does not verify")
+	}
+}
+
+func TestNoChecksum(t *testing.T) {
+	b := []byte{0, 1, 0, 2, 0, 10, 0, 0, 'h', 'i'}
+	if !UDPChecksumOK(b, ipA, ipB) {
+		t.Error("a datagram without a checksum is a good one (RFC 768)")
+	}
+}
+
+func TestPartialChecksum(t *testing.T) {
+	b := []byte{0, 1, 0, 2, 0, 10, 0, 0, 'h', 'i'}
+	binary.BigEndian.PutUint16(b[6:], naiveSum(nil, PseudoSum(ipA, ipB, ProtocolUDP, len(b))))
+	if !UDPChecksumPartial(b, ipA, ipB) {
+		t.Error("the pseudo-header's sum is not seen")
+	}
+	if UDPChecksumOK(b, ipA, ipB) {
+		t.Error("a partial checksum passes for a whole one")
+	}
+	if b[9]++; !UDPChecksumPartial(b, ipA, ipB) {
+		t.Error("a partial checksum says nothing about the payload")
+	}
+	if b[7]++; UDPChecksumPartial(b, ipA, ipB) {
+		t.Error("any checksum passes for a partial one")
+	}
+}
