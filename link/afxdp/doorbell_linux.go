@@ -10,11 +10,18 @@ import (
 )
 
 // doorbell tells the kernel to look at the transmit ring. In copy mode it
-// sends, within the call. An ordinary system call: a raw one would hold up the
-// garbage collector for as long as the kernel sends.
+// sends, within the call, and does not wait.
+//
+// The call is a raw one. In an ordinary one the thread gives its processor of
+// the Go runtime (P) up for the time of the call, and a thread that does
+// nothing else for 10 ms has it taken away by the runtime's monitor in mid-call,
+// again and again, with the monitor waking every 75 us on the sender's core: of
+// 100 round trips one took 20 us in place of 6. What a raw call costs is that
+// a stop-the-world waits for its end, which is one doorbell, 32 frames at most;
+// it is never the last call of a loop that has no Go code in it.
 func (q *queue) doorbell() unix.Errno {
 	q.txCalls.Add(1)
-	_, _, errno := unix.Syscall6(unix.SYS_SENDTO, uintptr(q.txFD), 0, 0, unix.MSG_DONTWAIT, 0, 0)
+	_, _, errno := unix.RawSyscall6(unix.SYS_SENDTO, uintptr(q.txFD), 0, 0, unix.MSG_DONTWAIT, 0, 0)
 	return errno
 }
 
