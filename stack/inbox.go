@@ -24,14 +24,19 @@ type Inbox struct {
 	taking atomic.Uint32
 }
 
-// Init makes the inbox empty, for buffers of d.
+// Init makes the inbox empty, for buffers of d; nil: for none, ever. It goes
+// before anybody else knows the inbox.
 func (b *Inbox) Init(d *Device) {
 	b.dev = d
-	b.in.Init(d.links)
+	var links ring.Links
+	if d != nil {
+		links = d.links
+	}
+	b.in.Init(links)
 	b.out = ring.Nil
 }
 
-// Device is whose buffers the inbox takes; nil before Init.
+// Device is whose buffers the inbox takes, or nil.
 func (b *Inbox) Device() *Device { return b.dev }
 
 // Put puts a buffer behind the others. It is the reader's from then on.

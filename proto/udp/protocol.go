@@ -120,9 +120,7 @@ func (p *protocol) bind(c *Conn) error {
 	if c.remote.IsValid() {
 		p.connected.Add(1)
 	}
-	for _, d := range p.s.Devices() {
-		c.attach(d)
-	}
+	c.attachFirst(p.s.Devices())
 	conns := []*Conn{c}
 	if old := p.sockets.Get(c.key()); old != nil {
 		conns = append(slices.Clone(old.conns), c)
