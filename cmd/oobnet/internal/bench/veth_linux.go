@@ -33,14 +33,17 @@ func vethSuite() ([]contest, func(), error) {
 func (l *lab) spinning() contest {
 	return contest{suite: "veth", name: "rtt_spin",
 		contenders: []contender{
-			wireContender("ours", nil, l.echo(worker.OursEcho, wireOurs, false)),
-			wireContender("kernel", nil, l.echo(worker.KernelEcho, wireKernel, false)),
+			wireContender("ours", nil, l.echo(worker.Spec{Role: worker.OursEcho, Prefix: wireOurs})),
+			wireContender("kernel", nil, l.echo(worker.Spec{Role: worker.KernelEcho, Prefix: wireKernel})),
+			wireContender("kernel_raw", nil, l.echo(worker.Spec{Role: worker.KernelEcho, Prefix: wireKernel, Raw: true})),
 			wireContender("testpmd", testpmdAbsent, l.echoTestpmd),
 		},
 		rows: []rowSpec{
 			{name: "rtt_spin_p50", unit: "ns", metric: "p50", ours: "ours", peer: "kernel", goal: goalSpinP50},
 			{name: "rtt_spin_p99", unit: "ns", metric: "p99", ours: "ours", peer: "kernel", goal: goalSpinP99},
 			{name: "rtt_spin_p999", unit: "ns", metric: "p999", ours: "ours", peer: "kernel"},
+			{name: "rtt_spin_p50", unit: "ns", metric: "p50", ours: "ours", peer: "kernel_raw"},
+			{name: "rtt_spin_p99", unit: "ns", metric: "p99", ours: "ours", peer: "kernel_raw"},
 			{name: "rtt_testpmd_p50", unit: "ns", metric: "p50", ours: "ours", peer: "testpmd", goal: goalTestpmdRTT},
 			{name: "rtt_testpmd_p99", unit: "ns", metric: "p99", ours: "ours", peer: "testpmd"},
 		},
@@ -50,8 +53,8 @@ func (l *lab) spinning() contest {
 func (l *lab) sleeping() contest {
 	return contest{suite: "veth", name: "rtt_sleep",
 		contenders: []contender{
-			wireContender("ours", nil, l.echo(worker.OursEcho, wireOurs, true)),
-			wireContender("kernel", nil, l.echo(worker.KernelEcho, wireKernel, true)),
+			wireContender("ours", nil, l.echo(worker.Spec{Role: worker.OursEcho, Prefix: wireOurs, Sleep: true})),
+			wireContender("kernel", nil, l.echo(worker.Spec{Role: worker.KernelEcho, Prefix: wireKernel, Sleep: true})),
 		},
 		rows: []rowSpec{
 			{name: "rtt_sleep_p50", unit: "ns", metric: "p50", ours: "ours", peer: "kernel", goal: goalSleepP50},
@@ -127,14 +130,15 @@ func wireContender(name string, absent func() error, t turn) contender {
 
 // echo measures the round trip from a kernel client to an echo server that
 // waits as the client does.
-func (l *lab) echo(role worker.Role, addr netip.Prefix, sleep bool) turn {
+func (l *lab) echo(server worker.Spec) turn {
+	server.Local = end(server.Prefix, wirePort)
 	return func(ctx context.Context, d time.Duration) (figures, error) {
-		server, err := l.start(ctx, l.own, worker.Spec{Role: role, Sleep: sleep, Prefix: addr, Local: end(addr, wirePort)})
+		p, err := l.start(ctx, l.own, server)
 		if err != nil {
 			return nil, err
 		}
-		defer server.Stop()
-		return l.client(ctx, end(addr, wirePort), sleep, d)
+		defer p.Stop()
+		return l.client(ctx, server.Local, server.Sleep, d)
 	}
 }
 
@@ -148,7 +152,7 @@ func (l *lab) echoTestpmd(ctx context.Context, d time.Duration) (figures, error)
 }
 
 func (l *lab) client(ctx context.Context, to netip.AddrPort, sleep bool, d time.Duration) (figures, error) {
-	c, err := l.start(ctx, l.load, worker.Spec{Role: worker.KernelClient, Sleep: sleep, Local: end(wireLoad, loadPort), Remote: to})
+	c, err := l.start(ctx, l.load, worker.Spec{Role: worker.KernelClient, Sleep: sleep, Raw: true, Local: end(wireLoad, loadPort), Remote: to})
 	if err != nil {
 		return nil, err
 	}
@@ -165,7 +169,7 @@ func (l *lab) send(role worker.Role) turn {
 			return nil, err
 		}
 		defer sink.close()
-		p, err := l.start(ctx, l.own, worker.Spec{Role: role, Prefix: wireOurs, Remote: end(wireLoad, wirePort)})
+		p, err := l.start(ctx, l.own, worker.Spec{Role: role, Raw: true, Prefix: wireOurs, Remote: end(wireLoad, wirePort)})
 		if err != nil {
 			return nil, err
 		}
@@ -213,7 +217,7 @@ const rampUp = 100 * time.Millisecond
 // AF_XDP socket on the other host sends them.
 func (l *lab) receive(role worker.Role, addr netip.Prefix, sleep bool) turn {
 	return func(ctx context.Context, d time.Duration) (figures, error) {
-		p, err := l.start(ctx, l.own, worker.Spec{Role: role, Sleep: sleep, Prefix: addr, Local: end(addr, wirePort)})
+		p, err := l.start(ctx, l.own, worker.Spec{Role: role, Raw: true, Sleep: sleep, Prefix: addr, Local: end(addr, wirePort)})
 		if err != nil {
 			return nil, err
 		}

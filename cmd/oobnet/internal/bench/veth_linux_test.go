@@ -33,8 +33,8 @@ func TestKernelPeersOverTheWire(t *testing.T) {
 		turn turn
 		want string
 	}{
-		"spinning echo": {l.echo(worker.KernelEcho, wireKernel, false), "p50"},
-		"sleeping echo": {l.echo(worker.KernelEcho, wireKernel, true), "p50"},
+		"spinning echo": {l.echo(worker.Spec{Role: worker.KernelEcho, Prefix: wireKernel}), "p50"},
+		"sleeping echo": {l.echo(worker.Spec{Role: worker.KernelEcho, Prefix: wireKernel, Sleep: true}), "p50"},
 		"sendmmsg":      {l.send(worker.KernelBatch), "pps"},
 		"sendto":        {l.send(worker.KernelSend), "pps"},
 		"recvmmsg":      {l.receive(worker.KernelSink, wireKernel, false), "pps"},
@@ -85,8 +85,8 @@ func TestOursOverTheWire(t *testing.T) {
 		turn turn
 		want string
 	}{
-		"spinning echo": {l.echo(worker.OursEcho, wireOurs, false), "p50"},
-		"sleeping echo": {l.echo(worker.OursEcho, wireOurs, true), "p50"},
+		"spinning echo": {l.echo(worker.Spec{Role: worker.OursEcho, Prefix: wireOurs}), "p50"},
+		"sleeping echo": {l.echo(worker.Spec{Role: worker.OursEcho, Prefix: wireOurs, Sleep: true}), "p50"},
 		"singly":        {l.send(worker.OursSend), "pps"},
 		"batches":       {l.send(worker.OursBatch), "pps"},
 		"sink":          {l.receive(worker.OursSink, wireOurs, false), "pps"},

@@ -66,8 +66,8 @@ func openSides(o *Options) (client, server *side, err error) {
 // explainOpen adds the way out where the link's own words end.
 func explainOpen(err error) error {
 	switch {
-	case errors.Is(err, os.ErrPermission) && os.Geteuid() != 0:
-		return fmt.Errorf("%w: run it with sudo, or leave -i out for the demo in memory", err)
+	case errors.Is(err, os.ErrPermission):
+		return fmt.Errorf("%w, or leave -i out for the demo in memory", err)
 	case errors.Is(err, errors.ErrUnsupported):
 		return fmt.Errorf("%w: leave -i out for the demo in memory", err)
 	}

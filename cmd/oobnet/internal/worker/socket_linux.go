@@ -17,6 +17,7 @@ type socket struct {
 	fd    int
 	flags uintptr // MSG_DONTWAIT for a spinning one
 	sleep bool
+	raw   bool
 	// fromLen is the value-result length of receiveFrom's address.
 	fromLen uint32
 }
@@ -30,7 +31,7 @@ func newSocket(s Spec) (*socket, error) {
 	if err != nil {
 		return nil, os.NewSyscallError("socket", err)
 	}
-	k := &socket{fd: fd, sleep: s.Sleep}
+	k := &socket{fd: fd, sleep: s.Sleep, raw: s.Raw && !s.Sleep}
 	if !s.Sleep {
 		k.flags = unix.MSG_DONTWAIT
 	}
@@ -62,16 +63,20 @@ func sockaddr(a netip.AddrPort) unix.Sockaddr {
 	return &unix.SockaddrInet4{Port: int(a.Port()), Addr: a.Addr().As4()}
 }
 
-// call makes a system call. A spinning thread skips the runtime's
-// bookkeeping, which is there for calls that may block: the figure is then
-// the kernel's alone. The collector is off, so that nothing waits for this
-// thread to come to a safe point.
+// call makes a system call: an ordinary one, as Go programs do, or a raw one,
+// which skips the runtime's bookkeeping for calls that may block. A thread that
+// spins in ordinary calls also keeps the runtime's monitor awake, which then
+// takes its core for some 20 us a thousand times a second; one in raw calls
+// does not. The collector is off here, so that nothing waits for a raw thread
+// to come to a safe point.
+//
+//go:uintptrescapes
 func (k *socket) call(number, a, b, c, d, e uintptr) (uintptr, unix.Errno) {
-	if k.sleep {
-		n, _, errno := unix.Syscall6(number, uintptr(k.fd), a, b, c, d, e)
+	if k.raw {
+		n, _, errno := unix.RawSyscall6(number, uintptr(k.fd), a, b, c, d, e)
 		return n, errno
 	}
-	n, _, errno := unix.RawSyscall6(number, uintptr(k.fd), a, b, c, d, e)
+	n, _, errno := unix.Syscall6(number, uintptr(k.fd), a, b, c, d, e)
 	return n, errno
 }
 

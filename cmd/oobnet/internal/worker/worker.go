@@ -43,6 +43,8 @@ type Spec struct {
 	CPU int
 	// Sleep: wait in the kernel for the next datagram; otherwise spin.
 	Sleep bool
+	// Raw: spinning kernel roles pass the Go runtime by in their system calls.
+	Raw bool
 	// IfName is the interface of the roles on AF_XDP.
 	IfName string
 	// Prefix is the address of the roles on the stack.
