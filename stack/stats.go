@@ -73,8 +73,14 @@ type PoolStats struct {
 	RXHeld int
 }
 
-// Stats reads the device's counters.
+// Stats reads the device's counters. Where the device has threads it first
+// takes back completed buffers, so that they count as free.
 func (d *Device) Stats() DeviceStats {
+	if d.poll != link.Manual && !d.stopping.Load() {
+		for _, t := range d.tx {
+			t.tryReclaim()
+		}
+	}
 	st := DeviceStats{Name: d.name, Pool: PoolStats{
 		BufferSize: d.layout.BufferSize, Size: d.pool.size, Free: d.pool.free.Len(), Empty: d.pool.empty.Load(),
 	}}
