@@ -1,6 +1,7 @@
 package stack
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -234,7 +235,8 @@ func (k *keeper) forget(hop neighborKey) {
 }
 
 func (k *keeper) learn(spec arp.Spec) {
-	if _, err := k.s.learn(spec); err != nil {
+	// A port that went meanwhile is no fault.
+	if _, err := k.s.learn(spec); err != nil && !errors.Is(err, net.ErrClosed) {
 		k.s.note(err)
 	}
 }
