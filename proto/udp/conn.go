@@ -192,9 +192,14 @@ func Listen(s *stack.Stack, local netip.AddrPort, cfg *Config) (*Conn, error) {
 
 // Dial opens a socket that is connected to a remote address: it receives from
 // there only, and keeps the way there. A local address that is not given is
-// chosen by the route: ENETUNREACH if there is none. Errors else as Listen's.
+// chosen by the route: ENETUNREACH if there is none. A remote address that is
+// not one of a peer is EINVAL. Errors else as Listen's.
 func Dial(s *stack.Stack, local, remote netip.AddrPort, cfg *Config) (*Conn, error) {
-	c, err := open(s, local, remote, cfg)
+	err := checkRemote(remote)
+	var c *Conn
+	if err == nil {
+		c, err = open(s, local, remote, cfg)
+	}
 	if err != nil {
 		return nil, listenError("dial", local, remote, err)
 	}
@@ -212,9 +217,6 @@ func open(s *stack.Stack, local, remote netip.AddrPort, cfg *Config) (*Conn, err
 	local = unmap(local)
 	if !local.Addr().IsValid() {
 		local = netip.AddrPortFrom(netip.IPv4Unspecified(), local.Port())
-	}
-	if err := c.checkRemote(remote); err != nil {
-		return nil, err
 	}
 	if c.remote.IsValid() && local.Addr().IsUnspecified() {
 		src, _, err := s.Source(c.remote.Addr())
@@ -251,14 +253,12 @@ func open(s *stack.Stack, local, remote netip.AddrPort, cfg *Config) (*Conn, err
 	return c, nil
 }
 
-func (c *Conn) checkRemote(remote netip.AddrPort) error {
-	if remote == (netip.AddrPort{}) {
-		return nil
+func checkRemote(remote netip.AddrPort) error {
+	a := remote.Addr().Unmap()
+	if a.IsValid() && !a.Is4() {
+		return fmt.Errorf("remote address %v is not IPv4: %w", a, syscall.EAFNOSUPPORT)
 	}
-	if !c.remote.Addr().Is4() {
-		return fmt.Errorf("remote address %v is not IPv4: %w", remote.Addr(), syscall.EAFNOSUPPORT)
-	}
-	if c.remote.Port() == 0 || c.remote.Addr().IsUnspecified() {
+	if remote.Port() == 0 || !a.IsValid() || a.IsUnspecified() {
 		return fmt.Errorf("remote address %v: %w: want an address and a port", remote, syscall.EINVAL)
 	}
 	return nil
