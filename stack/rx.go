@@ -124,6 +124,10 @@ func (r *rxQueue) classify(f *link.Frame, ports *portTable) {
 		return
 	}
 	if f.Flags&link.FlagVLANStripped != 0 {
+		if h.Tagged {
+			// A second tag is a type that nobody has, here as in the bytes.
+			h.Type, h.Len = wire.TypeVLAN, wire.EthernetHeaderLen
+		}
 		h.TCI, h.Tagged = f.VLAN, true
 	}
 	port := ports.untagged
