@@ -108,6 +108,30 @@ func TestPermanentIsNotOverwritten(t *testing.T) {
 	r.wantStats("entries 0 permanent 0 neighbors 0 learned 2 updated 2 confirmed 4 dropped 2 expired 0 evicted 0 full 0 conflicts 3 rejected 0")
 }
 
+// A claim that is not believed is counted, and changes nothing.
+func TestDispute(t *testing.T) {
+	r := newRig(t, Config{})
+	kept, learned := r.learn(permanent(onlink("10.0.0.2", macA))), r.learn(behind("10.1.0.1", "10.0.0.2", macA))
+	r.Dispute(eth0, ip("10.0.0.2"), macA) // says the same
+	r.Dispute(eth0, ip("10.0.0.3"), macB) // of nobody we know
+	r.Dispute(eth1, ip("10.0.0.2"), macB) // on another wire
+	r.Dispute(eth0, ip("10.0.0.2"), link.MAC{})
+	r.Dispute(nil, ip("10.0.0.2"), macB)
+	if n := r.Stats().Conflicts; n != 0 {
+		t.Errorf("%d conflicts where nothing is contradicted", n)
+	}
+	r.Dispute(eth0, ip("10.0.0.2"), macB)
+	if n := r.Stats().Conflicts; n != 1 {
+		t.Errorf("%d conflicts, want 1", n)
+	}
+	if !kept.Valid() || !learned.Valid() || r.Lookup(num("10.1.0.1")).MAC() != macA {
+		t.Error("a claim that is not believed changed an entry")
+	}
+	if d := r.Dump(); len(d) != 2 || d[0].Conflict != "02:00:00:00:00:0b" {
+		t.Errorf("the dump says %+v", d)
+	}
+}
+
 // Permanent entries behind one neighbour may disagree; whatever ARP says then
 // contradicts one of them.
 func TestConflictWithOneOfTwo(t *testing.T) {

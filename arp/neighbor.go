@@ -144,14 +144,34 @@ func (c *Cache) Confirm(via Egress, nextHop netip.Addr, mac link.MAC) {
 	}
 }
 
-// state takes an ARP statement about a neighbour. Constant time, unless the
-// address changes: then linear in the neighbour's learned entries.
-func (c *Cache) state(n *neighbor, mac link.MAC, now int64) {
-	c.stats.Confirmed++
+// Dispute tells that somebody claims a neighbour's address under this MAC
+// address, and is not believed, or not yet. If a permanent entry says another,
+// the conflict is counted and shows in the dump; nothing else changes.
+func (c *Cache) Dispute(via Egress, nextHop netip.Addr, mac link.MAC) {
+	key, ok := makeHopKey(via, nextHop)
+	if !ok || !stationMAC(mac) {
+		return // nobody can claim that
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if n := c.hops[key]; n != nil {
+		c.dispute(n, mac)
+	}
+}
+
+// dispute counts a claim that contradicts a permanent entry.
+func (c *Cache) dispute(n *neighbor, mac link.MAC) {
 	if n.contradicts(mac) {
 		c.stats.Conflicts++
 		n.conflictMAC = mac
 	}
+}
+
+// state takes an ARP statement about a neighbour. Constant time, unless the
+// address changes: then linear in the neighbour's learned entries.
+func (c *Cache) state(n *neighbor, mac link.MAC, now int64) {
+	c.stats.Confirmed++
+	c.dispute(n, mac)
 	n.confirmed = now
 	n.probes = 0
 	c.setMAC(n, mac, now)
