@@ -61,7 +61,8 @@ func (s *Stack) inBandInput(port uint32, frame []byte) {
 
 // seeARP confirms front-cache entries by the answers to our probes. Only what
 // says the same as the cache counts here; whether another MAC is to be
-// believed, the in-band stage decides, and tells by an event.
+// believed, the in-band stage decides, and tells by an event. One that it will
+// never believe, because the neighbour is permanent, the cache counts.
 func (s *Stack) seeARP(port uint32, frame []byte) {
 	h, ok := wire.ParseEthernet(frame)
 	if !ok || h.Type != wire.TypeARP {
@@ -69,11 +70,14 @@ func (s *Stack) seeARP(port uint32, frame []byte) {
 	}
 	a, ok := wire.ParseARP(frame[h.Len:])
 	p := (*s.ports.Load())[port]
-	if !ok || p == nil || a.Op != wire.ARPReply || a.TargetMAC != p.mac || wire.MAC(frame) != p.mac {
+	if !ok || p == nil {
 		return
 	}
 	sender := netAddr(a.SenderIP)
-	if mac, known := s.front.Neighbor(p, sender); known && mac == a.SenderMAC {
+	switch mac, known := s.front.Neighbor(p, sender); {
+	case !known || mac != a.SenderMAC:
+		s.front.Dispute(p, sender, a.SenderMAC)
+	case a.Op == wire.ARPReply && a.TargetMAC == p.mac && wire.MAC(frame) == p.mac:
 		s.front.Confirm(p, sender, mac)
 	}
 }
