@@ -22,7 +22,7 @@ type client struct {
 	manual bool
 	tally
 	rtt  hist.Histogram
-	late atomic.Uint64
+	late atomic.Uint64 // cycles left out: the cycle writes, the report reads
 	// seen holds, by number modulo its length, the latest number that was
 	// answered: a second answer is a duplicate.
 	seen [4096]atomic.Uint64
