@@ -3,7 +3,6 @@ package stack
 import (
 	"errors"
 	"net"
-	"runtime"
 	"sync/atomic"
 	"time"
 
@@ -14,9 +13,15 @@ import (
 
 // ThreadInfo describes a thread of a device.
 type ThreadInfo struct {
-	// Name as in ps -T: the device's name and ".rx" or ".tx", and the queue's
-	// number if there are several.
+	// Name: the device's name and ".rx" or ".tx", and the queue's number if
+	// there are several.
 	Name string
+	// Own: it is an operating system's thread of its own, which ps -T shows
+	// under this name. A thread that waits in the kernel is; one that waits in
+	// Go (on a link without a descriptor, or for senders) is a goroutine unless
+	// it is pinned or has a priority, because waking a thread takes twice the
+	// time of waking a goroutine.
+	Own bool
 	// Refused says which of its options the machine refused; nil: none.
 	Refused error
 }
@@ -57,6 +62,7 @@ func (d *Device) start() {
 		return
 	}
 	for i, r := range d.rx {
+		r.thread.Own = d.link.Capabilities().Pollable
 		d.spawn(&r.thread, ".rx", i, d.cfg.RXCPUs, r.loop)
 	}
 	for i, t := range d.tx {
@@ -69,6 +75,11 @@ func (d *Device) spawn(info *ThreadInfo, suffix string, queue int, cpus []int, l
 	o := rt.Options{Name: info.Name, Priority: d.cfg.Priority}
 	if len(cpus) > 0 {
 		o.CPUs = cpus[queue%len(cpus) : queue%len(cpus)+1]
+	}
+	info.Own = info.Own || len(o.CPUs) > 0 || o.Priority > 0
+	if !info.Own {
+		d.threads.Go(loop)
+		return
 	}
 	d.threads.Add(1)
 	started := make(chan error, 1)
@@ -92,7 +103,6 @@ func (r *rxQueue) loop() {
 		}
 		switch {
 		case mode == link.Busy:
-			spin()
 			continue
 		case mode == link.Adaptive:
 			now := clock.Now()
@@ -101,7 +111,6 @@ func (r *rxQueue) loop() {
 				gap, last, spinning = now-last, now, true
 			}
 			if gap < int64(link.AdaptiveSpin) && now-last < int64(link.AdaptiveSpin) {
-				spin()
 				continue
 			}
 		}
@@ -113,10 +122,6 @@ func (r *rxQueue) loop() {
 		}
 	}
 }
-
-// spin lets other goroutines run where cores are few: a poller that never
-// yields would hold back the readers that it wakes.
-func spin() { runtime.Gosched() }
 
 // loop is the TX thread.
 func (t *txQueue) loop() {

@@ -24,6 +24,10 @@ type Options struct {
 // other goroutine ever inherits its name, affinity or priority. started, if
 // not nil, is called on the thread before f with what the machine refused,
 // each refusal wrapping the system's error; nil if it refused nothing.
+//
+// A goroutine that has a thread of its own pays for it whenever it waits in Go
+// (a channel, Gosched): the thread sleeps in the kernel, and is woken through
+// another one. It is for those that wait in system calls, or not at all.
 func Go(o Options, started func(refused error), f func()) {
 	go func() {
 		runtime.LockOSThread()

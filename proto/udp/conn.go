@@ -52,7 +52,8 @@ type Config struct {
 	// Handler, if set, is called for each datagram in place of a reader: on
 	// the RX thread, to completion, so it must not block; by several threads
 	// at once on a device of several queues; and for in-band datagrams by an
-	// ordinary goroutine. The datagram is the handler's, which Releases it.
+	// ordinary goroutine. The datagram is the handler's, which Releases it;
+	// what it keeps counts against Queue, as a reader's leases do.
 	Handler func(Datagram)
 	// OnMiss is what a send does when the destination's address is not known.
 	OnMiss MissPolicy
@@ -158,8 +159,7 @@ type Conn struct {
 	done        chan struct{} // closes with the socket
 	closeOnce   sync.Once
 
-	// path is the front-cache entry of a connected socket's peer, or of the
-	// last destination of another.
+	// path is the front-cache entry of a connected socket's peer.
 	path     atomic.Pointer[arp.Entry]
 	priority atomic.Int32
 	batching atomic.Bool

@@ -5,7 +5,6 @@ import (
 	"net"
 	"net/netip"
 	"os"
-	"runtime"
 	"syscall"
 	"time"
 )
@@ -155,7 +154,6 @@ func (c *Conn) await(r *received) error {
 				spinUntil = now.Add(c.cfg.Spin)
 			}
 			if now.Before(spinUntil) {
-				runtime.Gosched()
 				continue
 			}
 		}

@@ -99,24 +99,31 @@ func (c *Conn) pathTo(to netip.AddrPort) (*arp.Entry, error) {
 	if !to.Addr().Is4() {
 		return nil, fmt.Errorf("address is not IPv4: %w", syscall.EAFNOSUPPORT)
 	}
-	// The last entry stands for a connected socket's peer, and for the client
-	// that a server answers again and again.
-	dst := number(to.Addr())
-	if e := c.path.Load(); e != nil && number4(e.Dst) == dst && e.Valid() {
-		return e, nil
+	if c.connected {
+		if e := c.path.Load(); e != nil && e.Valid() {
+			return e, nil
+		}
 	}
-	e := c.s.Lookup(dst)
+	e := c.s.Lookup(number(to.Addr()))
 	if e == nil {
 		return c.miss(to.Addr())
 	}
+	return c.allow(e)
+}
+
+// allow applies the socket's options to an entry, and keeps the entry if the
+// socket is connected.
+func (c *Conn) allow(e *arp.Entry) (*arp.Entry, error) {
 	if err := c.allowed(e); err != nil {
 		return nil, err
 	}
-	c.path.Store(e)
+	if c.connected {
+		c.path.Store(e)
+	}
 	return e, nil
 }
 
-// allowed applies the socket's options to an entry that is new to it.
+// allowed says which of the socket's options forbids an entry.
 func (c *Conn) allowed(e *arp.Entry) error {
 	switch {
 	case e.Kind == arp.Broadcast && !c.cfg.Broadcast:
@@ -138,11 +145,7 @@ func (c *Conn) miss(dst netip.Addr) (*arp.Entry, error) {
 		return nil, err
 	}
 	if e != nil {
-		if err := c.allowed(e); err != nil {
-			return nil, err
-		}
-		c.path.Store(e)
-		return e, nil
+		return c.allow(e)
 	}
 	if c.s.Local(dst) || dst.IsLoopback() {
 		return nil, nil
