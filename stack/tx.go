@@ -100,13 +100,9 @@ func (t *txQueue) send(f link.Frame, priority int) error {
 				return err
 			}
 			// The link's ring is full: wait in the list.
-		} else if t.owner.Load() == txClosed {
-			t.dev.takeBack([]uint32{f.Index})
-			return net.ErrClosed
 		}
 	}
-	t.enqueue(f, priority)
-	return nil
+	return t.enqueue(f, priority)
 }
 
 // sendBatch is send for several frames with one doorbell. It never fails in
@@ -119,12 +115,9 @@ func (t *txQueue) sendBatch(frames []link.Frame, priority int) error {
 		t.leave()
 	}
 	for i := range frames[took:] {
-		if t.owner.Load() == txClosed {
-			t.dev.takeBack([]uint32{frames[took+i].Index})
-			err = net.ErrClosed
-			continue
+		if refused := t.enqueue(frames[took+i], priority); refused != nil {
+			err = refused
 		}
-		t.enqueue(frames[took+i], priority)
 	}
 	return err
 }
@@ -163,13 +156,19 @@ func (t *txQueue) leave() {
 	}
 }
 
-// enqueue leaves a frame to the TX thread (in manual mode: to Device.Poll).
-func (t *txQueue) enqueue(f link.Frame, priority int) {
+// enqueue leaves a frame to the TX thread (in manual mode: to Device.Poll). On
+// a closed queue the frame is lost and its buffer taken back: net.ErrClosed.
+func (t *txQueue) enqueue(f link.Frame, priority int) error {
+	if t.owner.Load() == txClosed {
+		t.dev.takeBack([]uint32{f.Index})
+		return net.ErrClosed
+	}
 	t.dev.queuedFrame[f.Index] = f
 	t.waiting.Add(1)
-	t.lists[priority].Push(f.Index)
+	t.lists[min(max(priority, 0), Priorities-1)].Push(f.Index)
 	t.queued.Add(1)
 	t.thread.unpark()
+	return nil
 }
 
 // enqueueInBand is enqueue for the in-band stage, whose frames a sender need
@@ -289,9 +288,9 @@ func (t *txQueue) flushAgain() {
 
 // Send sends a frame built in a buffer from Alloc, or a received one as it is,
 // whose buffer was the caller's and is no longer, also on an error. Frames of
-// one caller with one queue hint and priority keep their order. An error wraps
-// ENETDOWN or ENODEV (the frame may leave when the wire is back), EMSGSIZE, or
-// is net.ErrClosed.
+// one caller with one queue hint and priority keep their order; a priority out
+// of range is cut to it. An error wraps ENETDOWN or ENODEV (the frame may leave
+// when the wire is back), EMSGSIZE, or is net.ErrClosed.
 func (d *Device) Send(f link.Frame, queue, priority int) error {
 	return d.txQueue(queue).send(f, priority)
 }
