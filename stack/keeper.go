@@ -145,17 +145,22 @@ func (k *keeper) neighbor(e inband.NeighborEvent) {
 // transmit sends a demoted datagram, and sees to it that the next one to the
 // same destination is fast.
 func (k *keeper) transmit(o *Outgoing) {
-	err := k.s.inBand.Send(inband.Outgoing{
+	h, noRoute := k.s.hopTo(o.Dst)
+	out := inband.Outgoing{
 		Protocol: o.Protocol, Src: o.Src, Dst: o.Dst, TTL: o.TTL, TOS: o.TOS,
 		DontFragment: o.DontFragment, Transport: o.Transport,
-	})
-	if err != nil {
+	}
+	if noRoute == nil && h.kind != arp.Unicast {
+		// The in-band stage knows no default for groups: they leave by the
+		// port that the fast stage sends them by.
+		out.Port = h.port.id
+	}
+	if err := k.s.inBand.Send(out); err != nil {
 		k.sendErrors.Add(1)
 		k.fail(o, err)
 		return
 	}
-	h, err := k.s.hopTo(o.Dst)
-	if err != nil || h.kind != arp.Unicast || k.s.portOf(o.Dst) != nil {
+	if noRoute != nil || h.kind != arp.Unicast || k.s.portOf(o.Dst) != nil {
 		return
 	}
 	if mac, state, ok := k.s.inBand.Lookup(h.port.id, h.nextHop); ok && state == inband.Reachable {
