@@ -18,6 +18,9 @@ type sendBatch struct {
 	frames [batchFrames]link.Frame
 	n      int
 	port   *stack.Port
+	// first is the message of the first frame; unsent the first one whose
+	// doorbell failed, or the number of messages.
+	first, unsent int
 }
 
 // WriteBatch sends the messages in their order, with one doorbell for as many
@@ -28,18 +31,19 @@ func (c *Conn) WriteBatch(ms []Message) (int, error) {
 		return c.writeSingly(ms)
 	}
 	defer c.batching.Store(false)
-	for i := range ms {
-		if err := c.addToBatch(&ms[i]); err != nil {
-			if ferr := c.flushBatch(); ferr != nil {
-				err = ferr
-			}
-			return i, err
+	c.batch.unsent = len(ms)
+	n := 0
+	var err error
+	for n < len(ms) {
+		if err = c.addToBatch(ms, n); err != nil {
+			break
 		}
+		n++
 	}
-	if err := c.flushBatch(); err != nil {
-		return len(ms), err
+	if e := c.flushBatch(); e != nil {
+		err = e
 	}
-	return len(ms), nil
+	return min(n, c.batch.unsent), err
 }
 
 func (c *Conn) writeSingly(ms []Message) (int, error) {
@@ -57,9 +61,10 @@ func (c *Conn) writeSingly(ms []Message) (int, error) {
 	return len(ms), nil
 }
 
-// addToBatch builds a message's frame, or sends it at once if it cannot be
-// part of the batch.
-func (c *Conn) addToBatch(m *Message) error {
+// addToBatch builds the frame of message i, or sends it at once if it cannot
+// be part of the batch.
+func (c *Conn) addToBatch(ms []Message, i int) error {
+	m := &ms[i]
 	to := unmap(m.Addr)
 	switch {
 	case c.remote.IsValid() && !m.Addr.IsValid():
@@ -90,6 +95,9 @@ func (c *Conn) addToBatch(m *Message) error {
 	copy(buf[f.Off:], m.Buf)
 	c.build(&f, buf, len(m.Buf), to.Port(), e)
 	e.Touch()
+	if c.batch.n == 0 {
+		c.batch.first = i
+	}
 	c.batch.frames[c.batch.n] = f
 	c.batch.n++
 	m.N = len(m.Buf)
@@ -125,6 +133,7 @@ func (c *Conn) flushBatch() error {
 		return nil
 	}
 	if err := port.SendBatch(c.batch.frames[:n], c.flow, int(c.priority.Load())); err != nil {
+		c.batch.unsent = min(c.batch.unsent, c.batch.first)
 		return c.opError("write", nil, err)
 	}
 	return nil

@@ -44,6 +44,8 @@ type counters struct {
 // Receive settles a run of packets: the UDP part of the RX step. It goes over
 // the run twice. What a socket costs is its cache lines, and the second pass
 // finds them on their way: the loads of the first do not depend on each other.
+//
+//oobnet:hot
 func (p *protocol) Receive(b *stack.Batch) {
 	var socks [stack.MaxBatch]*Conn
 	partial := b.Device.PartialChecksum()
@@ -62,6 +64,8 @@ func (p *protocol) Receive(b *stack.Batch) {
 
 // examine checks a packet and finds the socket that it is for. It returns nil
 // if it has settled the packet itself.
+//
+//oobnet:hot
 func (p *protocol) examine(b *stack.Batch, pkt *stack.Packet, partial bool) *Conn {
 	t := b.Transport(pkt)
 	h, ok := wire.ParseUDP(t)
@@ -86,6 +90,8 @@ func (p *protocol) examine(b *stack.Batch, pkt *stack.Packet, partial bool) *Con
 }
 
 // checksumOK verifies what the device has not.
+//
+//oobnet:hot
 func checksumOK(b *stack.Batch, pkt *stack.Packet, t []byte, partial bool) bool {
 	if verdict := pkt.Frame.Flags & (link.FlagChecksumGood | link.FlagChecksumBad); verdict != 0 {
 		return verdict == link.FlagChecksumGood
@@ -102,6 +108,8 @@ func checksumOK(b *stack.Batch, pkt *stack.Packet, t []byte, partial bool) bool 
 
 // find returns the socket that a unicast datagram is for: one connected to its
 // sender, one bound to its destination, one bound to any, in this order.
+//
+//oobnet:hot
 func (p *protocol) find(dst uint32, port uint16, src uint32, srcPort uint16) *Conn {
 	if p.connected.Load() != 0 {
 		if g := p.sockets.Get(connectedKey(dst, port, src, srcPort)); g != nil {
@@ -119,10 +127,15 @@ func (p *protocol) find(dst uint32, port uint16, src uint32, srcPort uint16) *Co
 
 // deliver puts a datagram into the socket's inbox, or calls its handler. If it
 // reports false the buffer is still the stack's.
+//
+//oobnet:hot
 func (c *Conn) deliver(b *stack.Batch, pkt *stack.Packet) (stack.Reason, bool) {
 	if attention := c.attention.Load(); attention&(closed|handled) != 0 {
 		if attention&closed != 0 {
 			return stack.ReasonClosed, false
+		}
+		if !c.hold(b.Share) {
+			return stack.ReasonSocketFull, false
 		}
 		pkt.Take()
 		c.handle(received{dev: b.Device, index: pkt.Frame.Index})
@@ -137,14 +150,13 @@ func (c *Conn) deliver(b *stack.Batch, pkt *stack.Packet) (stack.Reason, bool) {
 	return 0, true
 }
 
-// handle lends a datagram to the handler.
-func (c *Conn) handle(r received) {
-	c.books.Add(gotOne)
-	c.cfg.Handler(Datagram{conn: c, r: r})
-}
+// handle lends a datagram that the socket holds to the handler.
+func (c *Conn) handle(r received) { c.cfg.Handler(Datagram{conn: c, r: r}) }
 
 // hold counts one more datagram as held, unless the quota or what the device
 // can spare is used up.
+//
+//oobnet:hot
 func (c *Conn) hold(share int) bool {
 	if held := c.books.Add(gotOne) & heldMask; int64(held) > min(c.quota.Load(), int64(share)) {
 		c.books.Add(^uint64(gotOne - 1))
@@ -155,6 +167,8 @@ func (c *Conn) hold(share int) bool {
 }
 
 // arrived tells a reader of what was queued.
+//
+//oobnet:hot
 func (c *Conn) arrived() {
 	if c.sleepers.Load() != 0 {
 		c.wake()
@@ -166,6 +180,8 @@ func (c *Conn) arrived() {
 }
 
 // inboxOf is the inbox for a device's buffers.
+//
+//oobnet:hot
 func (c *Conn) inboxOf(d *stack.Device) *stack.Inbox {
 	if c.inbox.Device() == d {
 		return &c.inbox
@@ -224,12 +240,12 @@ func (c *Conn) deliverSide(r received, share int) bool {
 	if attention&closed != 0 {
 		return false
 	}
+	if !c.hold(share) {
+		return false
+	}
 	if attention&handled != 0 {
 		c.handle(r)
 		return true
-	}
-	if !c.hold(share) {
-		return false
 	}
 	if !c.side.Load().Push(&r) {
 		c.books.Add(^uint64(gotOne - 1))
@@ -337,6 +353,8 @@ func (c *Conn) deliverInBand(r received) {
 
 // release gives a datagram's buffer back to where it came from, and the socket
 // its place.
+//
+//oobnet:hot
 func (c *Conn) release(r *received) {
 	switch {
 	case r.dev == nil:
@@ -349,6 +367,8 @@ func (c *Conn) release(r *received) {
 }
 
 // payload is the datagram's bytes, where they are.
+//
+//oobnet:hot
 func (r *received) payload() []byte {
 	if r.dev == nil {
 		return r.heap.payload
@@ -358,6 +378,8 @@ func (r *received) payload() []byte {
 }
 
 // from is the sender.
+//
+//oobnet:hot
 func (r *received) from() netip.AddrPort {
 	if r.dev == nil {
 		return netip.AddrPortFrom(address(r.heap.src), r.heap.srcPort)
