@@ -152,6 +152,12 @@ func (l *Lease) Send() error {
 
 func (l *Lease) send(to netip.AddrPort) error {
 	c := l.conn
+	if c.attention.Load()&(closed|writeExpired|failed) != 0 {
+		if err := c.writable("write"); err != nil {
+			l.Discard()
+			return err
+		}
+	}
 	e, err := c.pathTo(to)
 	if err != nil {
 		l.Discard()
