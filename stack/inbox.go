@@ -40,10 +40,14 @@ func (b *Inbox) Init(d *Device) {
 func (b *Inbox) Device() *Device { return b.dev }
 
 // Put puts a buffer behind the others. It is the reader's from then on.
+//
+//oobnet:hot
 func (b *Inbox) Put(index uint32) { b.in.Push(index) }
 
 // Take takes the oldest buffer. It reports false if there is none, or if
 // another reader is just taking one.
+//
+//oobnet:hot
 func (b *Inbox) Take() (index uint32, ok bool) {
 	if !b.taking.CompareAndSwap(0, 1) {
 		return 0, false

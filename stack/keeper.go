@@ -46,6 +46,7 @@ type keeper struct {
 	wanted map[neighborKey]map[netip.Addr]struct{}
 	wants  int
 
+	// Written by senders, the keeper and the in-band stage; read by Stats.
 	demoted, sendFull, sendErrors, eventsLost atomic.Uint64
 }
 

@@ -65,6 +65,8 @@ func (p *pool) init(links ring.Links, layout link.Layout, mtu int) {
 }
 
 // frame is an empty frame in a buffer: its payload starts at a cache line.
+//
+//oobnet:hot
 func (p *pool) frame(index uint32) link.Frame {
 	return link.Frame{Index: index, Off: uint16(HeaderRoom + (index&p.colourMask)*cacheLine)}
 }
@@ -84,6 +86,8 @@ func (p *pool) wake() {
 // sets Off and Len to what was built. The buffer is the caller's until Send,
 // SendBatch or Free. It does not wait: an empty pool is ENOBUFS, a device that
 // is down ENETDOWN, one that is closed net.ErrClosed.
+//
+//oobnet:hot
 func (d *Device) Alloc() (link.Frame, error) {
 	if err := d.fault.Load(); err != nil {
 		return link.Frame{}, err.error
@@ -142,12 +146,16 @@ func (d *Device) AllocWait(deadline, closed <-chan struct{}) (f link.Frame, err 
 }
 
 // Free gives back a buffer that was not sent.
+//
+//oobnet:hot
 func (d *Device) Free(f link.Frame) {
 	d.pool.free.Push(f.Index)
 	d.pool.wake()
 }
 
 // Release gives back a received buffer that a protocol took. Any goroutine.
+//
+//oobnet:hot
 func (d *Device) Release(index uint32) {
 	d.rx[int(index)/d.layout.RXBuffers].home.Push(index)
 }
@@ -158,6 +166,8 @@ func (d *Device) Share(index uint32, n int) { d.shares[index].Store(int32(n)) }
 
 // ReleaseShared gives back one socket's part in a shared buffer; the last one
 // returns the buffer to its queue.
+//
+//oobnet:hot
 func (d *Device) ReleaseShared(index uint32) {
 	if d.shares[index].Add(-1) == 0 {
 		d.Release(index)
@@ -166,15 +176,18 @@ func (d *Device) ReleaseShared(index uint32) {
 
 // takeBack returns completed buffers to where they are at home. Received ones
 // that were sent as they are go to their queue.
+//
+//oobnet:hot
 func (d *Device) takeBack(indexes []uint32) {
-	own := indexes[:0]
+	own := 0
 	for _, index := range indexes {
 		if int(index) < d.layout.RXTotal() {
 			d.Release(index)
 			continue
 		}
-		own = append(own, index)
+		indexes[own] = index
+		own++
 	}
-	d.pool.free.PushAll(own)
+	d.pool.free.PushAll(indexes[:own])
 	d.pool.wake()
 }

@@ -60,12 +60,15 @@ type rxCounts struct {
 }
 
 type rxStats struct {
+	// Written by the RX step, read by Stats.
 	received, bytes, delivered, partial atomic.Uint64
 	dropped, demoted                    [reasons]atomic.Uint64
 }
 
 // step refills the device, then receives and settles up to budget frames. It
 // returns how many.
+//
+//oobnet:hot
 func (r *rxQueue) step(budget int) int {
 	r.refill()
 	n := r.q.Receive(r.frames[:min(budget, MaxBatch)])
@@ -86,6 +89,8 @@ func (r *rxQueue) step(budget int) int {
 
 // refill gives the device what came home, and what the last step left. It goes
 // before receiving: some devices stall on an empty fill ring.
+//
+//oobnet:hot
 func (r *rxQueue) refill() {
 	for {
 		n := len(r.spare)
@@ -105,9 +110,12 @@ func (r *rxQueue) refill() {
 }
 
 // recycle keeps a buffer that the step has done with for the next refill.
+//
+//oobnet:hot
 func (r *rxQueue) recycle(index uint32) {
-	if len(r.spare) < cap(r.spare) {
-		r.spare = append(r.spare, index)
+	if n := len(r.spare); n < cap(r.spare) {
+		r.spare = r.spare[:n+1]
+		r.spare[n] = index
 		return
 	}
 	r.home.Push(index)
@@ -115,6 +123,8 @@ func (r *rxQueue) recycle(index uint32) {
 
 // classify looks at one frame as far as the stack understands it, and puts it
 // on the run of its protocol, or settles it.
+//
+//oobnet:hot
 func (r *rxQueue) classify(f *link.Frame, ports *portTable) {
 	b := r.dev.mem.Bytes(*f)
 	r.seen.bytes += uint64(len(b))
@@ -167,6 +177,8 @@ func (r *rxQueue) classify(f *link.Frame, ports *portTable) {
 
 // countPort adds what was seen of a port to its totals, and turns to the next:
 // once a batch, where a device has one port.
+//
+//oobnet:hot
 func (r *rxQueue) countPort(next *Port) {
 	if r.port != nil {
 		r.port.rxPackets.Add(r.portPackets)
@@ -176,6 +188,8 @@ func (r *rxQueue) countPort(next *Port) {
 }
 
 // ipv4 makes the checks of RFC 1122, section 3.2.1, that need no state.
+//
+//oobnet:hot
 func (r *rxQueue) ipv4(f *link.Frame, b []byte, eth wire.Ethernet, port *Port, cast Cast) {
 	h, bad := wire.ParseIPv4(b[eth.Len:], f.Flags&link.FlagChecksumGood != 0)
 	switch bad {
@@ -236,17 +250,23 @@ func (r *rxQueue) other(f *link.Frame, b []byte, eth wire.Ethernet, port *Port, 
 
 // next puts one packet on the run of a receiver, and returns it to be filled
 // in. A run ends when the receiver changes: one call a run, not a packet.
+//
+//oobnet:hot
 func (r *rxQueue) next(to *registered, index uint32) *Packet {
 	if to != r.receiver {
 		r.handOver()
 		r.receiver = to
 	}
 	p := &r.dev.packets[index]
-	r.run.Packets = append(r.run.Packets, p)
+	n := len(r.run.Packets)
+	r.run.Packets = r.run.Packets[:n+1]
+	r.run.Packets[n] = p
 	return p
 }
 
 // handOver gives the run to its receiver and settles what came of it.
+//
+//oobnet:hot
 func (r *rxQueue) handOver() {
 	if len(r.run.Packets) == 0 {
 		return
@@ -267,6 +287,7 @@ func (r *rxQueue) handOver() {
 	r.receiver = nil
 }
 
+//oobnet:hot
 func (r *rxQueue) drop(index uint32, reason Reason) {
 	r.seen.dropped[reason]++
 	r.seen.any = true
@@ -285,6 +306,8 @@ func (r *rxQueue) toInBand(f *link.Frame, port *Port, reason Reason) {
 }
 
 // publish adds the step's counts to the totals, once a batch.
+//
+//oobnet:hot
 func (r *rxQueue) publish(n int) {
 	c := &r.seen
 	r.stats.received.Add(uint64(n))
@@ -311,6 +334,8 @@ func (r *rxQueue) publish(n int) {
 
 // martianSource: addresses that no host may send from (RFC 1122, section
 // 3.2.1.3): this host, loopback, groups and the broadcast address.
+//
+//oobnet:hot
 func martianSource(src uint32) bool {
 	return src>>24 == 0 || src>>24 == 127 || src >= 0xe0000000
 }
@@ -326,6 +351,8 @@ type localSet struct {
 type localAddr struct{ addr, mask, broadcast uint32 }
 
 // own is a scan: a port has few addresses (MaxAddrs).
+//
+//oobnet:hot
 func (l *localSet) own(a uint32) bool {
 	for i := range l.addrs {
 		if l.addrs[i].addr == a {
@@ -336,6 +363,8 @@ func (l *localSet) own(a uint32) bool {
 }
 
 // destination says whether a packet to dst, in a frame to cast, is ours.
+//
+//oobnet:hot
 func (l *localSet) destination(dst uint32, frame Cast) (cast Cast, why Reason, ours bool) {
 	for i := range l.addrs {
 		if l.addrs[i].addr == dst {

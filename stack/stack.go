@@ -62,7 +62,7 @@ type Stack struct {
 	etherTypes    *table.Table[registered]
 
 	keeper  *keeper
-	notes   atomic.Uint64
+	notes   atomic.Uint64 // written by whoever notes a fault, read by Stats
 	closing chan struct{}
 }
 

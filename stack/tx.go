@@ -69,12 +69,10 @@ type txQueue struct {
 	burst       [txBurst]link.Frame
 	done        [txDone]uint32
 
-	thread  parker
-	info    ThreadInfo
-	packets atomic.Uint64
-	bytes   atomic.Uint64
-	errors  atomic.Uint64
-	queued  atomic.Uint64
+	thread parker
+	info   ThreadInfo
+	// Written by the owner, but for queued, which senders write; read by Stats.
+	packets, bytes, errors, queued atomic.Uint64
 }
 
 func (t *txQueue) init(d *Device, q link.Queue) {
@@ -90,6 +88,8 @@ func (t *txQueue) init(d *Device, q link.Queue) {
 
 // send sends a frame whose buffer is the caller's until now. On an error the
 // frame is lost, and its buffer back in the pool or with the device.
+//
+//oobnet:hot
 func (t *txQueue) send(f link.Frame, priority int) error {
 	if t.waiting.Load() == 0 {
 		if t.owner.CompareAndSwap(txFree, txOwned) {
@@ -123,6 +123,8 @@ func (t *txQueue) sendBatch(frames []link.Frame, priority int) error {
 }
 
 // pass gives frames to the link and rings the doorbell. Owner only.
+//
+//oobnet:hot
 func (t *txQueue) pass(frames []link.Frame) (took int, err error) {
 	if t.unreclaimed += len(frames); t.unreclaimed >= txReclaim {
 		t.reclaim()
@@ -149,6 +151,8 @@ func (t *txQueue) pass(frames []link.Frame) (took int, err error) {
 
 // leave ends the ownership. Whoever queued a frame meanwhile has found the
 // queue owned, and relies on this look at waiting.
+//
+//oobnet:hot
 func (t *txQueue) leave() {
 	t.owner.Store(txFree)
 	if t.waiting.Load() != 0 {
@@ -158,6 +162,8 @@ func (t *txQueue) leave() {
 
 // enqueue leaves a frame to the TX thread (in manual mode: to Device.Poll). On
 // a closed queue the frame is lost and its buffer taken back: net.ErrClosed.
+//
+//oobnet:hot
 func (t *txQueue) enqueue(f link.Frame, priority int) error {
 	if t.owner.Load() == txClosed {
 		t.dev.takeBack([]uint32{f.Index})
@@ -186,6 +192,8 @@ func (t *txQueue) idle() bool { return t.waiting.Load() == 0 && t.waitingInBand.
 // drain sends a burst of what is on the lists, and reports whether it sent
 // anything. It does nothing if somebody else owns the queue: that one looks at
 // waiting when it leaves.
+//
+//oobnet:hot
 func (t *txQueue) drain() (sent bool) {
 	if t.idle() || !t.owner.CompareAndSwap(txFree, txOwned) {
 		return false
@@ -213,6 +221,8 @@ func (t *txQueue) drain() (sent bool) {
 
 // take moves frames from a chain, refilled from its list, to the burst, which
 // holds n already, and returns how many it holds then.
+//
+//oobnet:hot
 func (t *txQueue) take(chain *uint32, list *ring.List, n, limit int) int {
 	for n < limit {
 		if *chain == ring.Nil {
@@ -240,6 +250,8 @@ func oldestFirst(list *ring.List) uint32 {
 }
 
 // reclaim takes completed buffers back into the pool. Owner only.
+//
+//oobnet:hot
 func (t *txQueue) reclaim() {
 	t.unreclaimed = 0
 	for {
@@ -291,6 +303,8 @@ func (t *txQueue) flushAgain() {
 // one caller with one queue hint and priority keep their order; a priority out
 // of range is cut to it. An error wraps ENETDOWN or ENODEV (the frame may leave
 // when the wire is back), EMSGSIZE, or is net.ErrClosed.
+//
+//oobnet:hot
 func (d *Device) Send(f link.Frame, queue, priority int) error {
 	return d.txQueue(queue).send(f, priority)
 }
@@ -308,6 +322,8 @@ func (d *Device) SendBatch(frames []link.Frame, queue, priority int) error {
 }
 
 // txQueue is the queue of a hint; a division only where there is a choice.
+//
+//oobnet:hot
 func (d *Device) txQueue(hint int) *txQueue {
 	if len(d.tx) == 1 {
 		return d.tx[0]

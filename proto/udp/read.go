@@ -15,6 +15,8 @@ const msgTrunc = 0x20
 // ReadFromUDPAddrPort reads a datagram into b and returns its length and
 // sender. What does not fit is cut off. It blocks until the read deadline. It
 // allocates nothing.
+//
+//oobnet:hot
 func (c *Conn) ReadFromUDPAddrPort(b []byte) (int, netip.AddrPort, error) {
 	var r received
 	if err := c.next(&r); err != nil {
@@ -25,6 +27,8 @@ func (c *Conn) ReadFromUDPAddrPort(b []byte) (int, netip.AddrPort, error) {
 }
 
 // consume copies a datagram out and gives its buffer back.
+//
+//oobnet:hot
 func (c *Conn) consume(r *received, b []byte) (n int, from netip.AddrPort, flags int) {
 	payload := r.payload()
 	n, from = copy(b, payload), r.from()
@@ -97,6 +101,8 @@ func (c *Conn) ReadBatch(ms []Message) (int, error) {
 }
 
 // next takes the next datagram, waiting for it if need be.
+//
+//oobnet:hot
 func (c *Conn) next(r *received) error {
 	if c.attention.Load() == 0 && c.take(r) {
 		return nil
@@ -105,6 +111,8 @@ func (c *Conn) next(r *received) error {
 }
 
 // take takes a datagram if one waits. What is in device buffers comes first.
+//
+//oobnet:hot
 func (c *Conn) take(r *received) bool {
 	if index, ok := c.inbox.Take(); ok {
 		*r = received{dev: c.inbox.Device(), index: index}

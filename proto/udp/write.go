@@ -64,6 +64,7 @@ func (c *Conn) WriteMsgUDPAddrPort(b, oob []byte, addr netip.AddrPort) (n, oobn 
 	return n, 0, err
 }
 
+//oobnet:hot
 func (c *Conn) writeTo(b []byte, to netip.AddrPort) (int, error) {
 	if !to.Addr().Is4() {
 		to = unmap(to)
@@ -95,6 +96,8 @@ func (c *Conn) writable(op string) error {
 
 // pathTo returns the front-cache entry to a destination; nil: the in-band
 // stage has to find the way.
+//
+//oobnet:hot
 func (c *Conn) pathTo(to netip.AddrPort) (*arp.Entry, error) {
 	if !to.Addr().Is4() {
 		return nil, fmt.Errorf("address is not IPv4: %w", syscall.EAFNOSUPPORT)
@@ -185,6 +188,8 @@ func (c *Conn) solicit(dst netip.Addr) (*arp.Entry, error) {
 }
 
 // send sends b the fast way if there is one, and b fits into a frame.
+//
+//oobnet:hot
 func (c *Conn) send(b []byte, to netip.AddrPort, e *arp.Entry) (int, error) {
 	if e == nil || len(b) > int(e.MTU)-headersLen {
 		return c.demote(b, to)
@@ -226,6 +231,8 @@ func (c *Conn) allocAgain(dev *stack.Device, err error) (link.Frame, error) {
 
 // finish writes the headers in front of a payload that stands at f.Off, and
 // sends the frame. The buffer is the device's from then on.
+//
+//oobnet:hot
 func (c *Conn) finish(f link.Frame, size int, to uint16, e *arp.Entry) error {
 	port := e.Via.(*stack.Port)
 	c.build(&f, port.Device().Memory().Buffer(f.Index), size, to, e)
@@ -237,6 +244,8 @@ func (c *Conn) finish(f link.Frame, size int, to uint16, e *arp.Entry) error {
 }
 
 // build makes a frame of the payload at f.Off in the buffer.
+//
+//oobnet:hot
 func (c *Conn) build(f *link.Frame, buf []byte, size int, to uint16, e *arp.Entry) {
 	src, ttl := c.localIP, c.cfg.TTL
 	if src == 0 || src>>28 == 0xe {
