@@ -95,7 +95,7 @@ func (h host) Output(port uint32, dst link.MAC, etherType uint16, packet [][]byt
 		return false
 	}
 	d := p.dev
-	if d.fault.Load() != nil || d.pool.free.Len() <= d.pool.size/inBandShare {
+	if d.fault.Load() != nil || !d.inBandMay() {
 		d.inBandNoBuffer.Add(1)
 		return false
 	}
@@ -120,6 +120,19 @@ func (h host) Output(port uint32, dst link.MAC, etherType uint16, packet [][]byt
 	f.Off, f.Len = f.Off-HeaderRoom, uint16(n)
 	d.tx[0].enqueueInBand(f)
 	return true
+}
+
+// inBandMay reports whether the pool has more than the sockets' share, counting
+// what is complete and was not taken back yet.
+func (d *Device) inBandMay() bool {
+	share := d.pool.size / inBandShare
+	if d.pool.free.Len() > share {
+		return true
+	}
+	for _, t := range d.tx {
+		t.tryReclaim()
+	}
+	return d.pool.free.Len() > share
 }
 
 // Datagram hands a datagram to its protocol.
