@@ -2,6 +2,7 @@ package udp
 
 import (
 	"fmt"
+	"net"
 	"net/netip"
 	"slices"
 	"syscall"
@@ -49,14 +50,19 @@ type membership struct {
 // JoinGroup makes the socket receive what is sent to an IPv4 multicast group on
 // a port; nil: the one that the route to the group, or the socket's address,
 // leads to. Close leaves all groups. Errors: EINVAL (not a group), EADDRINUSE
-// (joined already), ENETUNREACH (no port).
+// (joined already), ENETUNREACH (no port), net.ErrClosed.
 func (c *Conn) JoinGroup(group netip.Addr, p *stack.Port) error {
+	group = group.Unmap()
 	p, err := c.groupPort(group, p)
 	if err != nil {
 		return c.opError("join", nil, err)
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.attention.Load()&closed != 0 {
+		// Close may have left the groups already.
+		return c.opError("join", nil, net.ErrClosed)
+	}
 	m := membership{number(group), p}
 	old := *c.groups.Load()
 	if slices.Contains(old, m) {
@@ -72,12 +78,16 @@ func (c *Conn) JoinGroup(group netip.Addr, p *stack.Port) error {
 
 // LeaveGroup undoes JoinGroup; EADDRNOTAVAIL if the group was not joined.
 func (c *Conn) LeaveGroup(group netip.Addr, p *stack.Port) error {
+	group = group.Unmap()
 	p, err := c.groupPort(group, p)
 	if err != nil {
 		return c.opError("leave", nil, err)
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.attention.Load()&closed != 0 {
+		return c.opError("leave", nil, net.ErrClosed)
+	}
 	old := *c.groups.Load()
 	i := slices.Index(old, membership{number(group), p})
 	if i < 0 {

@@ -203,10 +203,12 @@ func (p *protocol) deliverAll(b *stack.Batch, pkt *stack.Packet, port uint16) {
 	case 0:
 		pkt.Drop(stack.ReasonNoSocket)
 	case 1:
+		pkt.Drop(stack.ReasonNoSocket) // unless the one is still there
 		for c := range wanters(groups, pkt) {
 			if why, ok := c.deliver(b, pkt); !ok {
 				pkt.Drop(why)
 			}
+			break // another one has joined since they were counted
 		}
 	default:
 		p.deliverShared(b, pkt, groups, n)
@@ -214,17 +216,24 @@ func (p *protocol) deliverAll(b *stack.Batch, pkt *stack.Packet, port uint16) {
 }
 
 // deliverShared makes n sockets, and for as long as it runs itself, the owners
-// of one buffer.
+// of one buffer. Members come and go meanwhile: the parts are n all the same.
 func (p *protocol) deliverShared(b *stack.Batch, pkt *stack.Packet, groups [2]*group, n int) {
 	index, took := pkt.Frame.Index, 0
 	pkt.Take()
 	b.Device.Share(index, n+1)
 	for c := range wanters(groups, pkt) {
+		if n == 0 {
+			break
+		}
+		n--
 		if c.deliverSide(received{dev: b.Device, index: index, shared: true}, b.Share) {
 			took++
 		} else {
 			b.Device.ReleaseShared(index)
 		}
+	}
+	for range n {
+		b.Device.ReleaseShared(index)
 	}
 	if took == 0 {
 		// The parts have come back, all but this one: the buffer is the stack's.
