@@ -149,13 +149,13 @@ func (t *txQueue) pass(frames []link.Frame) (took int, err error) {
 	return took, err
 }
 
-// leave ends the ownership. Whoever queued a frame meanwhile has found the
-// queue owned, and relies on this look at waiting.
+// leave ends the ownership. Whoever queued a frame meanwhile, the in-band stage
+// too, has found the queue owned, and relies on this look at what waits.
 //
 //oobnet:hot
 func (t *txQueue) leave() {
 	t.owner.Store(txFree)
-	if t.waiting.Load() != 0 {
+	if !t.idle() {
 		t.thread.unpark()
 	}
 }
