@@ -304,6 +304,9 @@ func (s *Stack) addrFree(a netip.Addr) error {
 
 // portOf returns the port that has the address, or nil.
 func (s *Stack) portOf(a netip.Addr) *Port {
+	if !a.Is4() {
+		return nil
+	}
 	for _, p := range *s.ports.Load() {
 		if p.local.Load().own(addr4(a.As4())) {
 			return p

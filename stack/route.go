@@ -109,8 +109,12 @@ type hop struct {
 }
 
 // hopTo finds the way to dst. It reads what the control path publishes, and
-// may be called by any goroutine. ENETUNREACH if there is none.
+// may be called by any goroutine. ENETUNREACH if there is none, EAFNOSUPPORT if
+// dst is not IPv4.
 func (s *Stack) hopTo(dst netip.Addr) (hop, error) {
+	if !dst.Is4() {
+		return hop{}, syscall.EAFNOSUPPORT
+	}
 	for _, r := range *s.routes.Load() {
 		if !r.Dst.Contains(dst) {
 			continue
