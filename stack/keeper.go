@@ -157,6 +157,9 @@ func (k *keeper) transmit(o *Outgoing) {
 		out.Port = h.port.id
 	}
 	if err := k.s.inBand.Send(out); err != nil {
+		if fault := k.s.faultTo(o.Dst); fault != nil {
+			err = fault // the in-band stage sees a device without buffers
+		}
 		k.sendErrors.Add(1)
 		k.fail(o, err)
 		return

@@ -85,9 +85,27 @@ type Outgoing struct {
 
 // Demote hands a datagram to the in-band stage's queue: what the fast stage
 // cannot send, being too long or its destination unknown. It does not wait:
-// ENOBUFS if the queue is full, net.ErrClosed after Close. What goes wrong
+// ENOBUFS if the queue is full, ENETDOWN or ENODEV wrapped while the device on
+// the way there is down or gone, net.ErrClosed after Close. What goes wrong
 // later reaches Protocol.Error.
-func (s *Stack) Demote(o *Outgoing) error { return s.keeper.send(o) }
+func (s *Stack) Demote(o *Outgoing) error {
+	if err := s.faultTo(o.Dst); err != nil {
+		return err
+	}
+	return s.keeper.send(o)
+}
+
+// faultTo is the fault of the device that a datagram to dst leaves by. Own
+// addresses need none; where there is no route, the in-band stage says so.
+func (s *Stack) faultTo(dst netip.Addr) error {
+	if s.portOf(dst) != nil || dst.IsLoopback() {
+		return nil
+	}
+	if h, err := s.hopTo(dst); err == nil {
+		return h.port.dev.Fault()
+	}
+	return nil
+}
 
 // Source is the address that a datagram to dst leaves from, and the MTU of the
 // port. The error wraps ENETUNREACH if there is no route. Own addresses send
@@ -194,6 +212,9 @@ func (s *Stack) resolve(ctx context.Context, h hop) (link.MAC, error) {
 // SetNeighbor makes a permanent entry for a peer on a port by hand, as a
 // static table does. Errors as Solicit has them, but for the waiting.
 func (s *Stack) SetNeighbor(peer netip.Addr, mac link.MAC) error {
+	if !peer.Is4() {
+		return fmt.Errorf("stack: neighbour %v: %w: want IPv4", peer, syscall.EAFNOSUPPORT)
+	}
 	h, err := s.hopTo(peer)
 	if err != nil || h.kind != arp.Unicast || h.nextHop != peer {
 		return fmt.Errorf("stack: neighbour %v: no port is on its network: %w", peer, syscall.ENODEV)
