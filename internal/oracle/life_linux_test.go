@@ -3,6 +3,7 @@ package oracle
 import (
 	"errors"
 	"net"
+	"net/netip"
 	"os"
 	"strings"
 	"syscall"
@@ -51,6 +52,22 @@ func testDownAndUp(t *testing.T, b *bed, end *netnstest.Host) {
 		})
 		if _, err := other.WriteToUDPAddrPort(nil, at(theirs, echoPort)); !errors.Is(err, syscall.ENETDOWN) {
 			t.Errorf("round %d: a socket that is not connected: %v, want ENETDOWN", round, err)
+		}
+		// Nor does the slow way lead anywhere.
+		for what, send := range map[string]func() (int, error){
+			"what is too long for a frame":      func() (int, error) { return c.Write(pattern(3000)) },
+			"to one whose address is not known": func() (int, error) { return other.WriteToUDPAddrPort(nil, netip.AddrPortFrom(nobody, echoPort)) },
+			"to a group, in several fragments": func() (int, error) {
+				return other.WriteToUDPAddrPort(pattern(3000), netip.AddrPortFrom(group, echoPort))
+			},
+		} {
+			if _, err := send(); !errors.Is(err, syscall.ENETDOWN) {
+				t.Errorf("round %d: %s: %v, want ENETDOWN", round, what, err)
+			}
+		}
+		// We ourselves are there, wire or not.
+		if _, err := other.WriteToUDPAddrPort(nil, b.At(echoPort)); err != nil {
+			t.Errorf("round %d: to ourselves: %v", round, err)
 		}
 		if err := b.Device.Fault(); !errors.Is(err, syscall.ENETDOWN) || !strings.Contains(err.Error(), b.home.IfName) {
 			t.Errorf("round %d: Fault: %v, want ENETDOWN and the name", round, err)
@@ -135,7 +152,7 @@ func TestGone(t *testing.T) {
 		t.Errorf("Fault: %v, want ENODEV and the name", err)
 	}
 	for _, size := range []int{100, 3000} {
-		if _, err := c.Write(pattern(size)); size == 100 && !errors.Is(err, syscall.ENODEV) {
+		if _, err := c.Write(pattern(size)); !errors.Is(err, syscall.ENODEV) {
 			t.Errorf("%d bytes: %v, want ENODEV", size, err)
 		}
 	}
