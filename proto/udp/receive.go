@@ -355,7 +355,8 @@ func isBroadcast(d *stack.Datagram) bool {
 
 func (c *Conn) deliverInBand(r received) {
 	c.makeSide()
-	if c.deliverSide(r, sideQueue) {
+	// No device lends anything: the quota and the queue are the only bounds.
+	if c.deliverSide(r, MaxQueue) {
 		c.stats.inBand.Add(1)
 	}
 }
