@@ -2,6 +2,7 @@ package stack
 
 import (
 	"fmt"
+	"math/bits"
 	"net"
 	"strconv"
 	"sync"
@@ -96,6 +97,10 @@ type Device struct {
 	pool   pool
 	// partial is the link's capability.
 	partial bool
+	// rxShift is the logarithm of the receive buffers of a queue: an index
+	// tells its queue by a shift, where a division would take as long as a
+	// table lookup.
+	rxShift int
 
 	rx []*rxQueue
 	tx []*txQueue
@@ -169,6 +174,7 @@ func (s *Stack) Attach(l link.Link, cfg *DeviceConfig) (*Device, error) {
 
 // build makes the queues and the pool over the region.
 func (d *Device) build() {
+	d.rxShift = bits.TrailingZeros(uint(d.layout.RXBuffers))
 	d.links = ring.NewLinks(d.layout.Buffers())
 	d.pool.init(d.links, d.layout, d.link.MTU())
 	d.packets = make([]Packet, d.layout.RXTotal())

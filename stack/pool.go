@@ -157,7 +157,7 @@ func (d *Device) Free(f link.Frame) {
 //
 //oobnet:hot
 func (d *Device) Release(index uint32) {
-	d.rx[int(index)/d.layout.RXBuffers].home.Push(index)
+	d.rx[index>>d.rxShift].home.Push(index)
 }
 
 // Share makes n sockets the owners of one received buffer, before any of them

@@ -73,13 +73,12 @@ type PoolStats struct {
 	RXHeld int
 }
 
-// Stats reads the device's counters. Where the device has threads it first
-// takes back completed buffers, so that they count as free.
+// Stats reads the device's counters. It first takes back completed buffers, so
+// that they count as free, unless somebody sends at that moment. In manual mode
+// a sender of another goroutine that meets it there leaves its frame to Poll.
 func (d *Device) Stats() DeviceStats {
-	if d.poll != link.Manual && !d.stopping.Load() {
-		for _, t := range d.tx {
-			t.tryReclaim()
-		}
+	for _, t := range d.tx {
+		t.tryReclaim()
 	}
 	st := DeviceStats{Name: d.name, Pool: PoolStats{
 		BufferSize: d.layout.BufferSize, Size: d.pool.size, Free: d.pool.free.Len(), Empty: d.pool.empty.Load(),

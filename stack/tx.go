@@ -65,9 +65,12 @@ type txQueue struct {
 	chains      [Priorities]uint32
 	inBandChain uint32
 	unreclaimed int // frames passed since the last reclaim
-	one         [1]link.Frame
-	burst       [txBurst]link.Frame
-	done        [txDone]uint32
+	// sentPackets and sentBytes are what is not in the counters yet: locked
+	// additions wait for the next reclaim.
+	sentPackets, sentBytes uint64
+	one                    [1]link.Frame
+	burst                  [txBurst]link.Frame
+	done                   [txDone]uint32
 
 	thread parker
 	info   ThreadInfo
@@ -136,12 +139,10 @@ func (t *txQueue) pass(frames []link.Frame) (took int, err error) {
 			return 0, nil
 		}
 	}
-	bytes := 0
+	t.sentPackets += uint64(took)
 	for i := range frames[:took] {
-		bytes += int(frames[i].Len)
+		t.sentBytes += uint64(frames[i].Len)
 	}
-	t.packets.Add(uint64(took))
-	t.bytes.Add(uint64(bytes))
 	if err = t.q.Flush(); err != nil {
 		t.errors.Add(1)
 		t.dev.linkFailed(err)
@@ -249,11 +250,17 @@ func oldestFirst(list *ring.List) uint32 {
 	return before
 }
 
-// reclaim takes completed buffers back into the pool. Owner only.
+// reclaim takes completed buffers back into the pool, and publishes what was
+// counted. Owner only.
 //
 //oobnet:hot
 func (t *txQueue) reclaim() {
 	t.unreclaimed = 0
+	if t.sentPackets != 0 {
+		t.packets.Add(t.sentPackets)
+		t.bytes.Add(t.sentBytes)
+		t.sentPackets, t.sentBytes = 0, 0
+	}
 	for {
 		n := t.q.Reclaim(t.done[:])
 		if n == 0 {

@@ -1,5 +1,5 @@
-// Package leaktest fails a test that leaves something behind: goroutines, and
-// on Linux file descriptors, eBPF objects, off-heap memory and the network
+// Package leaktest fails a test that leaves something behind: goroutines,
+// off-heap memory, and on Linux file descriptors, eBPF objects and the network
 // namespaces of package netns.
 //
 // What the Go runtime and the testing package own is not counted. Since
@@ -14,6 +14,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/oobnet/oobnet/internal/offheap"
 )
 
 // patience is how long what a test has stopped may take to disappear: a
@@ -59,7 +61,16 @@ type snapshot map[string]string
 func take() (snapshot, error) {
 	s := snapshot{}
 	goroutines(s)
+	regions(s)
 	return s, system(s)
+}
+
+// regions notes the off-heap regions that are mapped. They have no names: the
+// n-th is as good as any other.
+func regions(s snapshot) {
+	for n := range offheap.Live() {
+		s[fmt.Sprintf("region %d", n)] = "off-heap region: not closed"
+	}
 }
 
 // left returns what was not there when s was taken, as soon as that is

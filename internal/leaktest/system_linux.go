@@ -21,12 +21,9 @@ var prepare = sync.OnceFunc(func() {
 	}
 })
 
-// system notes descriptors, eBPF objects, off-heap memory and namespaces.
+// system notes descriptors, eBPF objects and namespaces.
 func system(s snapshot) error {
 	if err := descriptors(s); err != nil {
-		return err
-	}
-	if err := mappings(s); err != nil {
 		return err
 	}
 	return namespaces(s)
@@ -77,25 +74,6 @@ func bpfID(fd, target string) string {
 		}
 	}
 	return ""
-}
-
-// region is how the kernel names mappings of our off-heap memory.
-const region = "/memfd:oobnet"
-
-// mappings notes off-heap regions that are mapped.
-func mappings(s snapshot) error {
-	maps, err := os.ReadFile("/proc/self/maps")
-	if err != nil {
-		return err
-	}
-	for line := range strings.Lines(string(maps)) {
-		if strings.Contains(line, region) {
-			// address range, permissions, offset, device, inode, name: the
-			// inode tells two regions at one address apart.
-			s["map "+line] = "memory: " + strings.TrimSpace(line)
-		}
-	}
-	return nil
 }
 
 // namespaces notes the named namespaces that this process has made.

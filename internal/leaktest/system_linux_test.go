@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/oobnet/oobnet/internal/netns"
+	"github.com/oobnet/oobnet/internal/offheap"
 )
 
 func must(t *testing.T, err error) {
@@ -88,17 +89,14 @@ func TestBPFProgram(t *testing.T) {
 	}, func() { p.Close() })
 }
 
-func TestMapping(t *testing.T) {
+func TestRegion(t *testing.T) {
 	Check(t)
-	var mem []byte
-	expect(t, region, func() {
-		fd, err := unix.MemfdCreate("oobnet-leaktest", unix.MFD_CLOEXEC)
+	var mem *offheap.Region
+	expect(t, "off-heap region", func() {
+		var err error
+		mem, err = offheap.Map(4096)
 		must(t, err)
-		must(t, unix.Ftruncate(fd, 4096))
-		mem, err = unix.Mmap(fd, 0, 4096, unix.PROT_READ, unix.MAP_SHARED)
-		must(t, err)
-		must(t, unix.Close(fd))
-	}, func() { must(t, unix.Munmap(mem)) })
+	}, func() { must(t, mem.Close()) })
 }
 
 func TestNamespace(t *testing.T) {

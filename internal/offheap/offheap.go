@@ -3,7 +3,10 @@
 // not know it does not scan.
 package offheap
 
-import "fmt"
+import (
+	"fmt"
+	"sync/atomic"
+)
 
 // HugePageSize is the size of the huge pages asked for, bytes.
 const HugePageSize = 2 << 20
@@ -11,24 +14,37 @@ const HugePageSize = 2 << 20
 // Region is a mapped region. Its methods are for one goroutine at a time.
 type Region struct {
 	bytes []byte
-	huge  bool
+	// mapping is what was mapped: bytes, and what aligns them.
+	mapping []byte
+	huge    bool
 }
 
+// live counts the regions that are mapped: Map adds, Close takes off.
+var live atomic.Int64
+
+// Live is how many regions of this process are mapped.
+func Live() int { return int(live.Load()) }
+
 // Map maps size bytes, zeroed, present in memory, aligned to a page at least.
-// Where the machine has free 2 MiB huge pages and the size is worth one, the
-// region lies in them; otherwise in ordinary pages.
+// Where the machine has reserved 2 MiB huge pages that are free, and the size is
+// worth one, the region lies in them; otherwise in ordinary memory, of which the
+// kernel may make huge pages by itself.
 func Map(size int) (*Region, error) {
 	if size <= 0 {
 		return nil, fmt.Errorf("offheap: size %d: want a positive number of bytes", size)
 	}
-	return mapRegion(size)
+	r, err := mapRegion(size)
+	if err == nil {
+		live.Add(1)
+	}
+	return r, err
 }
 
 // Bytes returns the region, nil after Close. Its length may be rounded up from
 // what Map was asked for.
 func (r *Region) Bytes() []byte { return r.bytes }
 
-// Huge says whether the region lies in huge pages.
+// Huge says whether the region lies in reserved huge pages.
 func (r *Region) Huge() bool { return r.huge }
 
 // Close unmaps the region. Any slice of it faults afterwards. Idempotent.
@@ -36,8 +52,9 @@ func (r *Region) Close() error {
 	if r.bytes == nil {
 		return nil
 	}
-	err := unmapRegion(r.bytes)
-	r.bytes = nil
+	err := unmapRegion(r.mapping)
+	r.bytes, r.mapping = nil, nil
+	live.Add(-1)
 	return err
 }
 

@@ -14,7 +14,7 @@ func mapRegion(size int) (*Region, error) {
 	if err != nil {
 		return nil, fmt.Errorf("offheap: map %d bytes: %w", size, err)
 	}
-	return &Region{bytes: b}, nil
+	return &Region{bytes: b, mapping: b}, nil
 }
 
 func unmapRegion(b []byte) error { return unix.Munmap(b) }

@@ -18,7 +18,8 @@ func mapRegion(size int) (*Region, error) {
 	// the collector does not follow it. Reading it through its own variable
 	// is what keeps vet from taking it for a Go pointer made of an integer.
 	base := *(*unsafe.Pointer)(unsafe.Pointer(&addr))
-	return &Region{bytes: unsafe.Slice((*byte)(base), size)}, nil
+	b := unsafe.Slice((*byte)(base), size)
+	return &Region{bytes: b, mapping: b}, nil
 }
 
 func unmapRegion(b []byte) error {

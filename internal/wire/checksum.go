@@ -9,45 +9,64 @@ import (
 // big-endian (RFC 1071). b is to be a whole number of 16-bit words unless it
 // is the last piece. Fold turns the sum into 16 bits.
 //
-// Eight bytes at a time with the carry kept: the sum of RFC 1071 is the same
-// in any word size that is a multiple of 16 bits, and in either byte order, so
-// the words are read as the machine likes them least swapped.
+// The bytes are added up little-endian, as most machines load them for
+// nothing, eight at a time with the carry kept, and the sum is turned round at
+// the end: RFC 1071, section 2, (B) and (C).
 func Sum(b []byte, sum uint64) uint64 {
-	var c uint64
+	var s, c uint64
 	for len(b) >= 64 {
 		_ = b[63]
-		sum, c = bits.Add64(sum, binary.BigEndian.Uint64(b), 0)
-		sum, c = bits.Add64(sum, binary.BigEndian.Uint64(b[8:]), c)
-		sum, c = bits.Add64(sum, binary.BigEndian.Uint64(b[16:]), c)
-		sum, c = bits.Add64(sum, binary.BigEndian.Uint64(b[24:]), c)
-		sum, c = bits.Add64(sum, binary.BigEndian.Uint64(b[32:]), c)
-		sum, c = bits.Add64(sum, binary.BigEndian.Uint64(b[40:]), c)
-		sum, c = bits.Add64(sum, binary.BigEndian.Uint64(b[48:]), c)
-		sum, c = bits.Add64(sum, binary.BigEndian.Uint64(b[56:]), c)
-		sum, c = bits.Add64(sum, 0, c)
-		sum += c
+		s, c = bits.Add64(s, binary.LittleEndian.Uint64(b), 0)
+		s, c = bits.Add64(s, binary.LittleEndian.Uint64(b[8:]), c)
+		s, c = bits.Add64(s, binary.LittleEndian.Uint64(b[16:]), c)
+		s, c = bits.Add64(s, binary.LittleEndian.Uint64(b[24:]), c)
+		s, c = bits.Add64(s, binary.LittleEndian.Uint64(b[32:]), c)
+		s, c = bits.Add64(s, binary.LittleEndian.Uint64(b[40:]), c)
+		s, c = bits.Add64(s, binary.LittleEndian.Uint64(b[48:]), c)
+		s, c = bits.Add64(s, binary.LittleEndian.Uint64(b[56:]), c)
+		s, c = bits.Add64(s, 0, c)
+		s += c
 		b = b[64:]
 	}
 	for len(b) >= 8 {
-		sum, c = bits.Add64(sum, binary.BigEndian.Uint64(b), 0)
-		sum += c
+		s, c = bits.Add64(s, binary.LittleEndian.Uint64(b), 0)
+		s += c
 		b = b[8:]
 	}
+	if len(b) > 0 {
+		s, c = bits.Add64(s, tail(b), 0)
+		s += c
+	}
+	sum, c = bits.Add64(sum, uint64(bits.ReverseBytes16(Fold(s))), 0)
+	return sum + c
+}
+
+// tail loads up to 7 bytes little-endian, as if zeros followed.
+func tail(b []byte) (s uint64) {
 	if len(b) >= 4 {
-		sum, c = bits.Add64(sum, uint64(binary.BigEndian.Uint32(b)), 0)
-		sum += c
+		s = uint64(binary.LittleEndian.Uint32(b))
 		b = b[4:]
+		switch len(b) {
+		case 3:
+			s += uint64(b[2])
+			fallthrough
+		case 2:
+			s += uint64(binary.LittleEndian.Uint16(b))
+		case 1:
+			s += uint64(b[0])
+		}
+		return s
 	}
-	if len(b) >= 2 {
-		sum, c = bits.Add64(sum, uint64(binary.BigEndian.Uint16(b)), 0)
-		sum += c
-		b = b[2:]
+	switch len(b) {
+	case 3:
+		s = uint64(b[2])
+		fallthrough
+	case 2:
+		s += uint64(binary.LittleEndian.Uint16(b))
+	case 1:
+		s = uint64(b[0])
 	}
-	if len(b) == 1 {
-		sum, c = bits.Add64(sum, uint64(b[0])<<8, 0)
-		sum += c
-	}
-	return sum
+	return s
 }
 
 // Fold brings a sum to 16 bits, not complemented.

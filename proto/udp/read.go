@@ -1,12 +1,16 @@
 package udp
 
 import (
+	"encoding/binary"
 	"fmt"
 	"net"
 	"net/netip"
 	"os"
 	"syscall"
 	"time"
+
+	"github.com/oobnet/oobnet/internal/wire"
+	"github.com/oobnet/oobnet/stack"
 )
 
 // msgTrunc is MSG_TRUNC of recvmsg(2): the datagram was longer than the buffer.
@@ -18,6 +22,14 @@ const msgTrunc = 0x20
 //
 //oobnet:hot
 func (c *Conn) ReadFromUDPAddrPort(b []byte) (int, netip.AddrPort, error) {
+	// The common case, spelled out: a datagram waits, in a device's buffer.
+	if c.attention.Load() == 0 {
+		if index, ok := c.inbox.Take(); ok {
+			c.taken()
+			n, from, _ := c.copyOut(c.inbox.Device(), index, b)
+			return n, from, nil
+		}
+	}
 	var r received
 	if err := c.next(&r); err != nil {
 		return 0, netip.AddrPort{}, err
@@ -26,15 +38,39 @@ func (c *Conn) ReadFromUDPAddrPort(b []byte) (int, netip.AddrPort, error) {
 	return n, from, nil
 }
 
+// copyOut copies a datagram out of a device's buffer, and gives the buffer back.
+//
+//oobnet:hot
+func (c *Conn) copyOut(d *stack.Device, index uint32, b []byte) (n int, from netip.AddrPort, flags int) {
+	pkt := d.Packet(index)
+	t := d.Memory().Bytes(pkt.Frame)[pkt.Offset:][:pkt.Len]
+	n = copy(b, t[wire.UDPHeaderLen:])
+	from = netip.AddrPortFrom(address(pkt.Src), binary.BigEndian.Uint16(t))
+	if n < len(t)-wire.UDPHeaderLen {
+		flags = c.cutOff()
+	}
+	d.Release(index)
+	c.books.Add(^uint64(0))
+	return n, from, flags
+}
+
+// cutOff notes that a reader's slice was too short.
+func (c *Conn) cutOff() (flags int) {
+	c.stats.truncated.Add(1)
+	return msgTrunc
+}
+
 // consume copies a datagram out and gives its buffer back.
 //
 //oobnet:hot
 func (c *Conn) consume(r *received, b []byte) (n int, from netip.AddrPort, flags int) {
+	if r.dev != nil && !r.shared {
+		return c.copyOut(r.dev, r.index, b)
+	}
 	payload := r.payload()
 	n, from = copy(b, payload), r.from()
 	if n < len(payload) {
-		c.stats.truncated.Add(1)
-		flags = msgTrunc
+		flags = c.cutOff()
 	}
 	c.release(r)
 	return n, from, flags
@@ -116,17 +152,21 @@ func (c *Conn) next(r *received) error {
 func (c *Conn) take(r *received) bool {
 	if index, ok := c.inbox.Take(); ok {
 		*r = received{dev: c.inbox.Device(), index: index}
-		if c.sleepers.Load() != 0 || c.attention.Load()&closed != 0 {
-			c.took()
-		}
+		c.taken()
 		return true
 	}
 	return c.takeElsewhere(r)
 }
 
-// took is for a reader that has just taken a datagram. Another one that came
+// taken is for a reader that has just taken a datagram. Another one that came
 // at that moment was told that there is nothing, and may sleep; Close may have
 // been told so, and has left the rest.
+func (c *Conn) taken() {
+	if c.sleepers.Load() != 0 || c.attention.Load()&closed != 0 {
+		c.took()
+	}
+}
+
 func (c *Conn) took() {
 	if c.attention.Load()&closed != 0 {
 		c.purge(nil)
