@@ -145,31 +145,42 @@ func (t *txQueue) loop() {
 // Poll runs the RX step of each queue, and sends what waits, on the caller's
 // thread. It takes up to budget frames from each queue, 64 at most, and
 // returns how many it took; it never waits. It is for link.Manual: the error
-// is ErrNotManual otherwise, ErrConcurrentPoll if another Poll is under way,
-// net.ErrClosed after Close.
+// is ErrNotManual otherwise, ErrConcurrentPoll if another Poll or Wait is under
+// way, net.ErrClosed after Close.
 func (d *Device) Poll(budget int) (int, error) {
-	if d.poll != link.Manual {
-		return 0, ErrNotManual
-	}
-	if !d.polling.CompareAndSwap(false, true) {
-		return 0, ErrConcurrentPoll
+	if err := d.beginPoll(); err != nil {
+		return 0, err
 	}
 	n := 0
-	var err error
-	if d.stopping.Load() {
-		err = net.ErrClosed
-	} else {
-		for _, r := range d.rx {
-			n += r.step(budget)
+	for _, r := range d.rx {
+		n += r.step(max(budget, 0))
+	}
+	for _, t := range d.tx {
+		for t.drain() {
 		}
-		for _, t := range d.tx {
-			for t.drain() {
-			}
-			t.tryReclaim()
-		}
+		t.tryReclaim()
 	}
 	d.polling.Store(false)
-	return n, err
+	return n, nil
+}
+
+// beginPoll makes the caller the one who runs the receive side; it ends that
+// by taking polling back.
+func (d *Device) beginPoll() error {
+	if d.poll != link.Manual {
+		return ErrNotManual
+	}
+	if !d.polling.CompareAndSwap(false, true) {
+		if d.stopping.Load() {
+			return net.ErrClosed // Close polls for good
+		}
+		return ErrConcurrentPoll
+	}
+	if d.stopping.Load() {
+		d.polling.Store(false)
+		return net.ErrClosed
+	}
+	return nil
 }
 
 // Errors of Poll.
@@ -177,26 +188,33 @@ var (
 	// ErrNotManual says that the device's own threads poll it.
 	ErrNotManual = errors.New("stack: Poll on a device with threads of its own: attach it with link.Manual")
 	// ErrConcurrentPoll says that two goroutines poll one device.
-	ErrConcurrentPoll = errors.New("stack: Poll while another Poll of this device is under way: poll from one goroutine")
+	ErrConcurrentPoll = errors.New("stack: Poll while another Poll or Wait of this device is under way: poll from one goroutine")
 )
 
 // Wait blocks until frames may be waiting on the first queue, until d has
 // passed, or until Wake; a negative d has no limit. With Poll it makes the
-// loop of an application that sleeps. Errors are net.ErrClosed, and ENODEV
-// wrapped when the device is gone.
+// loop of an application that sleeps, on the goroutine that polls. Errors are
+// Poll's, and ENODEV wrapped when the device is gone.
 func (d *Device) Wait(timeout time.Duration) error {
-	if d.stopping.Load() {
-		return net.ErrClosed
+	if err := d.beginPoll(); err != nil {
+		return err
 	}
-	return d.rx[0].q.WaitReceive(timeout)
+	err := d.rx[0].q.WaitReceive(timeout)
+	d.polling.Store(false)
+	return err
 }
 
 // Wake ends a Wait. Any goroutine.
 func (d *Device) Wake() { d.rx[0].q.Wake() }
 
 // FD is the descriptor of a queue to poll(2) for received frames, -1 if the
-// link has none. It stays the link's.
-func (d *Device) FD(queue int) int { return d.rx[queue].q.FD() }
+// link has none, or the device no such queue. It stays the link's.
+func (d *Device) FD(queue int) int {
+	if queue < 0 || queue >= len(d.rx) {
+		return -1
+	}
+	return d.rx[queue].q.FD()
+}
 
 // Threads describes the device's threads, none in manual mode.
 func (d *Device) Threads() (infos []ThreadInfo) {
