@@ -104,6 +104,8 @@ type Device struct {
 
 	rx []*rxQueue
 	tx []*txQueue
+	// ending says, under the stack's mutex, that no port can be enabled any more.
+	ending bool
 	// ports is replaced by the control path and read by every RX step.
 	ports atomic.Pointer[portTable]
 	// links chains buffers: those of the pool, of the TX lists, of the sockets'

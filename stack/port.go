@@ -131,7 +131,7 @@ func (d *Device) EnablePort(cfg *PortConfig) (*Port, error) {
 	s := d.stack
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.closed || d.Fault() != nil && errors.Is(d.Fault(), net.ErrClosed) {
+	if s.closed || d.ending {
 		return fail(net.ErrClosed)
 	}
 	if p := d.port(c.VLAN); p != nil {
@@ -214,8 +214,11 @@ func (p *Port) Disabled() bool {
 	}
 }
 
-// disablePorts disables all ports of a device.
+// disablePorts disables all ports of a device that closes; it gets no others.
 func (s *Stack) disablePorts(d *Device) {
+	s.mu.Lock()
+	d.ending = true
+	s.mu.Unlock()
 	for _, p := range d.Ports() {
 		s.note(p.Disable())
 	}
