@@ -19,7 +19,7 @@ var past = time.Unix(1, 0)
 func wantTimeout(t *testing.T, err error, op string) {
 	t.Helper()
 	wantError(t, err, op, os.ErrDeadlineExceeded)
-	if ne := err.(net.Error); !ne.Timeout() {
+	if ne, ok := err.(net.Error); !ok || !ne.Timeout() {
 		t.Errorf("%v says that it is no timeout", err)
 	}
 }
