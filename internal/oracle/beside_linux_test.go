@@ -14,8 +14,9 @@ import (
 	"github.com/oobnet/oobnet/link/afxdp"
 )
 
-// TestBesideKernel: the kernel on our interface works undisturbed while we do:
-// its TCP, UDP and ICMP, both ways, and ours, both ways, all at once.
+// TestBesideKernel: the kernel on our interface, and another process's socket
+// there, work undisturbed while we do: its TCP, UDP and ICMP, both ways, and
+// ours, both ways, all at once.
 func TestBesideKernel(t *testing.T) {
 	for _, mode := range []afxdp.Mode{afxdp.Native, afxdp.Generic} {
 		t.Run(mode.String(), func(t *testing.T) {
@@ -28,13 +29,13 @@ func TestBesideKernel(t *testing.T) {
 func testBeside(t *testing.T, b *bed) {
 	const datagrams, bytesOfTCP = 500, 8 << 20
 	b.echo(echoPort)
-	kernelEcho(t, b.home, at(beside, echoPort))
+	startChild(t, b.home, roleKernel, nil)
 	kernelEcho(t, b.peer, at(theirs, echoPort))
 	clients := map[string]net.Conn{
-		"the peer to us":                    kernelDial(t, b.peer, at(ours, echoPort)),
-		"we to the peer":                    b.dial(at(theirs, echoPort), nil),
-		"the peer to the kernel beside us":  kernelDial(t, b.peer, at(beside, echoPort)),
-		"the kernel beside us to the peer ": kernelDial(t, b.home, at(theirs, echoPort)),
+		"the peer to us":                   kernelDial(t, b.peer, at(ours, echoPort)),
+		"we to the peer":                   b.dial(at(theirs, echoPort), nil),
+		"the peer to the kernel beside us": kernelDial(t, b.peer, at(beside, echoPort)),
+		"the kernel beside us to the peer": kernelDial(t, b.home, at(theirs, echoPort)),
 	}
 	pinger := pingSocket(t, b.peer, beside.Addr())
 	var running sync.WaitGroup

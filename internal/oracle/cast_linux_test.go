@@ -13,11 +13,13 @@ import (
 
 	"github.com/oobnet/oobnet/internal/netnstest"
 	"github.com/oobnet/oobnet/internal/stacktest"
+	"github.com/oobnet/oobnet/internal/wire"
 	"github.com/oobnet/oobnet/proto/udp"
 )
 
 var (
 	group      = netip.MustParseAddr("239.1.2.3")
+	allHosts   = netip.MustParseAddr("224.0.0.1")
 	otherGroup = netip.MustParseAddr("239.1.2.4")
 	multicasts = netip.MustParsePrefix("224.0.0.0/4")
 	directed   = netip.MustParseAddr("192.0.2.255")
@@ -27,6 +29,7 @@ var (
 // IGMP (RFC 2236, RFC 3376).
 const (
 	protocolIGMP  = 2
+	igmpQuery     = 0x11
 	igmpReportV2  = 0x16
 	igmpLeaveV2   = 0x17
 	igmpReportV3  = 0x22
@@ -113,6 +116,32 @@ func (l *igmpLog) left(g netip.Addr) int {
 	return l.leaves[g]
 }
 
+// query sends a general query, as a router that wants to know who is where: of
+// version 2, or longer, of version 3. Answers are due within 100 ms.
+func query(t testing.TB, h *netnstest.Host, version int) {
+	t.Helper()
+	f, err := h.RawSocket(etherTypeIPv4)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	m := []byte{igmpQuery, 1, 0, 0, 0, 0, 0, 0}
+	if version == 3 {
+		m = append(m, 2, 125, 0, 0) // robustness, interval in seconds, no sources
+	}
+	binary.BigEndian.PutUint16(m[2:], ^wire.Fold(wire.Sum(m, 0)))
+	src, dst := theirs.Addr().As4(), allHosts.As4()
+	ip := append([]byte{0x46, 0, 0, byte(24 + len(m)), 0, 0, 0, 0, 1, protocolIGMP, 0, 0}, src[:]...)
+	ip = append(ip, dst[:]...)
+	ip = append(ip, 148, 4, 0, 0) // router alert (RFC 2113)
+	binary.BigEndian.PutUint16(ip[10:], ^wire.Fold(wire.Sum(ip, 0)))
+	frame := append([]byte{0x01, 0x00, 0x5e, 0, 0, 1}, h.MAC[:]...)
+	frame = append(append(append(frame, 0x08, 0x00), ip...), m...)
+	if _, err := f.Write(frame); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // kernelJoin opens a socket of a kernel that is a member of a group.
 func kernelJoin(t testing.TB, h *netnstest.Host, g netip.Addr, port uint16) *net.UDPConn {
 	t.Helper()
@@ -148,6 +177,15 @@ func TestMulticastReceive(t *testing.T) {
 		}
 	}
 	stacktest.Eventually(t, "an IGMP report", func() bool { return igmp.joined(group) > 0 })
+	for _, version := range []int{3, 2} { // downwards: who has heard 2 speaks 2 for minutes
+		// A join is reported twice, whether anybody asks or not.
+		want := igmp.joined(group) + 3
+		stacktest.Eventually(t, "answers to queries", func() bool {
+			query(t, b.peer, version)
+			time.Sleep(150 * time.Millisecond)
+			return igmp.joined(group) >= want
+		})
+	}
 	sender := kernelDial(t, b.peer, netip.AddrPortFrom(group, port))
 	stranger := kernelDial(t, b.peer, netip.AddrPortFrom(otherGroup, port))
 	for _, size := range sizes {

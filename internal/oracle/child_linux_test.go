@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"errors"
 	"fmt"
+	"net"
 	"net/netip"
 	"os"
 	"os/exec"
@@ -29,6 +30,7 @@ const (
 	childInterface = "OOBNET_ORACLE_INTERFACE"
 
 	roleStack     = "stack"     // our stack, which echoes
+	roleKernel    = "kernel"    // a socket of the kernel beside us, which echoes
 	roleContainer = "container" // a namespace of its own, for an interface to be moved to
 )
 
@@ -42,6 +44,8 @@ func TestMain(m *testing.M) {
 		os.Exit(m.Run())
 	case roleStack:
 		err = runStack(os.Getenv(childInterface))
+	case roleKernel:
+		err = runKernel()
 	case roleContainer:
 		fmt.Println(ready)
 	}
@@ -75,6 +79,19 @@ func runStack(ifname string) error {
 	if err != nil {
 		return err
 	}
+	return echoForEver(c)
+}
+
+// runKernel echoes on a socket of the kernel of the child's namespace.
+func runKernel() error {
+	c, err := net.ListenUDP("udp4", net.UDPAddrFromAddrPort(at(beside, echoPort)))
+	if err != nil {
+		return err
+	}
+	return echoForEver(c)
+}
+
+func echoForEver(c socket) error {
 	fmt.Println(ready)
 	buf := make([]byte, udp.MaxPayload)
 	for {

@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/oobnet/oobnet/internal/netnstest"
 	"github.com/oobnet/oobnet/internal/stacktest"
 	"github.com/oobnet/oobnet/link"
@@ -87,6 +89,7 @@ func TestFlows(t *testing.T) {
 	if got := b.link.Queues(); got != queues {
 		t.Fatalf("%d queues", got)
 	}
+	b.solicit(theirs.Addr()) // the order of slow answers and fast ones is not kept
 	// Handlers run on the RX threads: they say which queues receive.
 	var threads sync.Map
 	tap := b.listen(b.At(closedPort), &udp.Config{Handler: func(d udp.Datagram) {
@@ -130,6 +133,44 @@ func TestFlows(t *testing.T) {
 	threads.Range(func(k, _ any) bool { names = append(names, k.(string)); return true })
 	if len(names) < 2 {
 		t.Errorf("%d flows came by queues %v: want several", clients, names)
+	}
+}
+
+// TestOddDatagrams: a kernel may leave the checksum out, and put options into
+// the IPv4 header; both arrive, and are answered.
+func TestOddDatagrams(t *testing.T) {
+	routerAlert := string([]byte{148, 4, 0, 0}) // RFC 2113
+	for name, c := range map[string]struct {
+		set  func(fd int) error
+		slow bool
+	}{
+		"no checksum":        {func(fd int) error { return unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_NO_CHECK, 1) }, false},
+		"IPv4 options":       {func(fd int) error { return unix.SetsockoptString(fd, unix.IPPROTO_IP, unix.IP_OPTIONS, routerAlert) }, true},
+		"a class of service": {func(fd int) error { return unix.SetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_TOS, 0xb8) }, false},
+		"the last hop":       {func(fd int) error { return unix.SetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_TTL, 1) }, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := makeBed(t, nil)
+			b.echo(echoPort)
+			kernel := kernelDial(t, b.peer, at(ours, echoPort))
+			raw, err := kernel.SyscallConn()
+			if err != nil {
+				t.Fatal(err)
+			}
+			var failed error
+			if err := raw.Control(func(fd uintptr) { failed = c.set(int(fd)) }); err != nil || failed != nil {
+				t.Fatal(err, failed)
+			}
+			for _, size := range sizes {
+				if c.slow && size > udp.MaxPayload-len(routerAlert) {
+					continue // the options take their room
+				}
+				exchange(t, kernel, pattern(size))
+			}
+			if slow := b.demoted(stack.ReasonOptions) > 0; slow != c.slow {
+				t.Errorf("demoted for their options: %v, want %v", slow, c.slow)
+			}
+		})
 	}
 }
 
