@@ -74,7 +74,15 @@ func (c *DeviceConfig) complete(l link.Link) error {
 	case c.Priority < 0 || c.Priority > rt.MaxPriority:
 		return fmt.Errorf("priority %d: %w: want 0 to %d", c.Priority, syscall.EINVAL, rt.MaxPriority)
 	}
+	if err := c.layout(l).Check(); err != nil {
+		return fmt.Errorf("%w: %w", err, syscall.EINVAL)
+	}
 	return nil
+}
+
+// layout of the link's region.
+func (c *DeviceConfig) layout(l link.Link) link.Layout {
+	return link.Layout{BufferSize: c.BufferSize, Queues: l.Queues(), RXBuffers: c.RXBuffers, TXBuffers: c.PoolSize}
 }
 
 // frameRoom is what a buffer needs for the longest frame, sent or received.
@@ -108,9 +116,9 @@ type Device struct {
 	ending bool
 	// ports is replaced by the control path and read by every RX step.
 	ports atomic.Pointer[portTable]
-	// links chains buffers: those of the pool, of the TX lists, of the sockets'
-	// inboxes. A buffer is in one list at a time.
-	links ring.Links
+	// next chains buffers: those that come home, those on the TX piles, those in
+	// sockets' inboxes. A buffer is in one of them at a time.
+	next ring.Next
 	// packets describes what was received into each buffer; its entry belongs
 	// to the buffer's owner.
 	packets []Packet
@@ -157,9 +165,7 @@ func (s *Stack) Attach(l link.Link, cfg *DeviceConfig) (*Device, error) {
 	if err := s.closedErr(); err != nil {
 		return nil, err
 	}
-	mem, err := l.Attach(link.Layout{
-		BufferSize: d.cfg.BufferSize, Queues: l.Queues(), RXBuffers: d.cfg.RXBuffers, TXBuffers: d.cfg.PoolSize,
-	})
+	mem, err := l.Attach(d.cfg.layout(l))
 	if err != nil {
 		return nil, fmt.Errorf("stack: attach %s: %w", d.name, err)
 	}
@@ -177,8 +183,8 @@ func (s *Stack) Attach(l link.Link, cfg *DeviceConfig) (*Device, error) {
 // build makes the queues and the pool over the region.
 func (d *Device) build() {
 	d.rxShift = bits.TrailingZeros(uint(d.layout.RXBuffers))
-	d.links = ring.NewLinks(d.layout.Buffers())
-	d.pool.init(d.links, d.layout, d.link.MTU())
+	d.next = make(ring.Next, d.layout.Buffers())
+	d.pool.init(d.layout, d.link.MTU())
 	d.packets = make([]Packet, d.layout.RXTotal())
 	d.shares = make([]atomic.Int32, d.layout.RXTotal())
 	d.queuedFrame = make([]link.Frame, d.layout.Buffers())
@@ -186,9 +192,9 @@ func (d *Device) build() {
 	d.ports.Store(&portTable{})
 	for i := range d.layout.Queues {
 		q := d.link.Queue(i)
-		r := &rxQueue{dev: d, q: q, spare: make([]uint32, 0, 2*MaxBatch), demote: newDemoteQueue(d.layout.BufferSize, &d.inBandThread)}
+		r := &rxQueue{dev: d, q: q, returned: ring.Nil, spare: make([]uint32, 0, 2*MaxBatch), demote: newDemoteQueue(d.layout.BufferSize, &d.inBandThread)}
 		r.run = Batch{Device: d, Packets: r.room[:0]}
-		r.home.Init(d.links)
+		r.home.Init(d.next)
 		for b := d.layout.RXBuffers - 1; b >= 0; b-- {
 			r.home.Push(uint32(i*d.layout.RXBuffers + b))
 		}
@@ -364,7 +370,9 @@ func (d *Device) gather(found func(uint32)) {
 	}
 	all(d.pool.free.PopN)
 	for _, r := range d.rx {
-		all(r.home.PopN)
+		d.follow(r.home.Take(), found)
+		d.follow(r.returned, found)
+		r.returned = ring.Nil
 		for _, index := range r.spare {
 			found(index)
 		}
@@ -373,20 +381,23 @@ func (d *Device) gather(found func(uint32)) {
 	for _, t := range d.tx {
 		all(t.q.Reclaim)
 		all(t.q.Drain)
-		for p := range t.lists {
-			all(t.lists[p].PopN)
-			t.emptyChain(&t.chains[p], found)
+		for p := range t.piles {
+			d.follow(t.piles[p].Take(), found)
+			d.follow(t.chains[p], found)
+			t.chains[p] = ring.Nil
 		}
-		all(t.inBand.PopN)
-		t.emptyChain(&t.inBandChain, found)
+		d.follow(t.inBand.Take(), found)
+		d.follow(t.inBandChain, found)
+		t.inBandChain = ring.Nil
 	}
 }
 
-func (t *txQueue) emptyChain(chain *uint32, found func(uint32)) {
-	for *chain != ring.Nil {
-		next := t.inBand.Next(*chain)
-		found(*chain)
-		*chain = next
+// follow goes over a chain of buffers that the caller owns.
+func (d *Device) follow(chain uint32, found func(uint32)) {
+	for chain != ring.Nil {
+		next := d.next[chain]
+		found(chain)
+		chain = next
 	}
 }
 
