@@ -94,9 +94,12 @@ func (c *PortConfig) complete(d *Device) error {
 	case len(c.Addrs) > MaxAddrs:
 		return fmt.Errorf("%d addresses: %w: want at most %d", len(c.Addrs), syscall.EINVAL, MaxAddrs)
 	}
-	for _, a := range c.Addrs {
+	for i, a := range c.Addrs {
 		if err := checkHostPrefix(a); err != nil {
 			return err
+		}
+		if slices.ContainsFunc(c.Addrs[:i], func(o netip.Prefix) bool { return o.Addr() == a.Addr() }) {
+			return fmt.Errorf("address %v is given twice: %w", a.Addr(), syscall.EINVAL)
 		}
 	}
 	return nil
