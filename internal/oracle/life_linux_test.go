@@ -101,7 +101,6 @@ func testDownAndUp(t *testing.T, b *bed, end *netnstest.Host) {
 			})
 		}
 	}
-	// What was sent into the void may have come out late: no more exchange.
 }
 
 // TestOpenWhileDown: a device is not attached to an interface that is off, and
