@@ -7,8 +7,8 @@ import (
 )
 
 // Inbox is a FIFO of received buffers of one device, from its RX threads to a
-// socket. It has no memory of its own: a buffer is in one list at a time, and
-// the device has a link for each. So a socket costs nothing that it does not
+// socket. It has no memory of its own: a buffer is in one place at a time, and
+// the device has room for one link of each. So a socket costs nothing that it does not
 // hold, no inbox can be full, and whoever puts sees to the bounds.
 //
 // Put may be called by any number of RX threads. Take is for one reader at a
@@ -17,7 +17,7 @@ import (
 type Inbox struct {
 	dev *Device
 	// in takes what arrives, newest first.
-	in ring.List
+	in ring.Pile
 	// out is the first of what was taken off in, oldest first. Who holds
 	// taking owns it.
 	out    uint32
@@ -28,11 +28,11 @@ type Inbox struct {
 // before anybody else knows the inbox.
 func (b *Inbox) Init(d *Device) {
 	b.dev = d
-	var links ring.Links
+	var next ring.Next
 	if d != nil {
-		links = d.links
+		next = d.next
 	}
-	b.in.Init(links)
+	b.in.Init(next)
 	b.out = ring.Nil
 }
 
@@ -53,7 +53,7 @@ func (b *Inbox) Take() (index uint32, ok bool) {
 		return 0, false
 	}
 	if b.out == ring.Nil {
-		b.out = oldestFirst(&b.in)
+		b.out = b.in.TakeOldest()
 	}
 	index = b.out
 	if index != ring.Nil {

@@ -50,8 +50,8 @@ type pool struct {
 	empty   atomic.Uint64 // times that the pool was found empty
 }
 
-func (p *pool) init(links ring.Links, layout link.Layout, mtu int) {
-	p.free.Init(links)
+func (p *pool) init(layout link.Layout, mtu int) {
+	p.free.Init(ring.NewLinks(layout.Buffers()))
 	p.size = layout.TXBuffers
 	p.freed = make(chan struct{}, 1)
 	for i := layout.Buffers() - 1; i >= layout.RXTotal(); i-- {

@@ -23,7 +23,10 @@ type rxQueue struct {
 	q   link.Queue
 	// home takes the buffers that sockets and TX completions give back: any
 	// goroutine pushes, the RX step pops.
-	home ring.List
+	home ring.Pile
+	// returned is the chain of those that were taken off home, and not yet
+	// given to the device.
+	returned uint32
 	// spare are buffers that this step has done with, for the device.
 	spare []uint32
 	// withDevice counts the buffers that the device holds.
@@ -94,7 +97,7 @@ func (r *rxQueue) step(budget int) int {
 func (r *rxQueue) refill() {
 	for {
 		n := len(r.spare)
-		n += r.home.PopN(r.spare[n:cap(r.spare)])
+		n = r.collect(n)
 		if n == 0 {
 			break
 		}
@@ -107,6 +110,25 @@ func (r *rxQueue) refill() {
 		}
 	}
 	r.kept.Store(int64(r.withDevice + len(r.spare)))
+}
+
+// collect fills spare, which holds n, with what came home, and returns how
+// many it holds then.
+//
+//oobnet:hot
+func (r *rxQueue) collect(n int) int {
+	spare := r.spare[:cap(r.spare)]
+	for n < len(spare) {
+		if r.returned == ring.Nil {
+			if r.returned = r.home.Take(); r.returned == ring.Nil {
+				break
+			}
+		}
+		spare[n] = r.returned
+		r.returned = r.home.Next(r.returned)
+		n++
+	}
+	return n
 }
 
 // recycle keeps a buffer that the step has done with for the next refill.

@@ -43,25 +43,25 @@ const (
 //
 // A sender that finds nobody else sending, and nothing waiting, owns the queue
 // for the moment and rings the doorbell itself. Otherwise it puts its frame on
-// the list of its priority, from where the TX thread sends it. Nobody waits
-// for anybody: the lists take every buffer there is.
+// the pile of its priority, from where the TX thread sends it. Nobody waits
+// for anybody: the piles take every buffer there is.
 type txQueue struct {
 	dev *Device
 	q   link.Queue
 	// owner is moved by whoever wants to send: txFree to txOwned and back.
 	owner atomic.Uint32
-	// waiting counts the frames of sockets that are on the lists or in the
+	// waiting counts the frames of sockets that are on the piles or in the
 	// owner's chains: senders add before they push, the owner subtracts after
 	// the link took them.
 	waiting atomic.Int32
-	// lists of frames to send, newest first: senders push, the owner takes all.
-	lists [Priorities]ring.List
+	// piles of frames to send, newest first: senders push, the owner takes all.
+	piles [Priorities]ring.Pile
 	// inBand and waitingInBand are the same for the in-band stage.
-	inBand        ring.List
+	inBand        ring.Pile
 	waitingInBand atomic.Int32
 
 	// What follows belongs to the owner. A chain is the first buffer of what
-	// was taken off a list, oldest first.
+	// was taken off a pile, oldest first.
 	chains      [Priorities]uint32
 	inBandChain uint32
 	unreclaimed int // frames passed since the last reclaim
@@ -80,11 +80,11 @@ type txQueue struct {
 
 func (t *txQueue) init(d *Device, q link.Queue) {
 	t.dev, t.q = d, q
-	for p := range t.lists {
-		t.lists[p].Init(d.links)
+	for p := range t.piles {
+		t.piles[p].Init(d.next)
 		t.chains[p] = ring.Nil
 	}
-	t.inBand.Init(d.links)
+	t.inBand.Init(d.next)
 	t.inBandChain = ring.Nil
 	t.thread.init()
 }
@@ -102,14 +102,14 @@ func (t *txQueue) send(f link.Frame, priority int) error {
 			if took == 1 {
 				return err
 			}
-			// The link's ring is full: wait in the list.
+			// The link's ring is full: wait on the pile.
 		}
 	}
 	return t.enqueue(f, priority)
 }
 
 // sendBatch is send for several frames with one doorbell. It never fails in
-// part: what the link has no room for waits in the list.
+// part: what the link has no room for waits on the pile.
 func (t *txQueue) sendBatch(frames []link.Frame, priority int) error {
 	var err error
 	took := 0
@@ -172,7 +172,7 @@ func (t *txQueue) enqueue(f link.Frame, priority int) error {
 	}
 	t.dev.queuedFrame[f.Index] = f
 	t.waiting.Add(1)
-	t.lists[min(max(priority, 0), Priorities-1)].Push(f.Index)
+	t.piles[min(max(priority, 0), Priorities-1)].Push(f.Index)
 	t.queued.Add(1)
 	t.thread.unpark()
 	return nil
@@ -190,7 +190,7 @@ func (t *txQueue) enqueueInBand(f link.Frame) {
 // idle reports whether there is nothing to drain. Any goroutine may ask.
 func (t *txQueue) idle() bool { return t.waiting.Load() == 0 && t.waitingInBand.Load() == 0 }
 
-// drain sends a burst of what is on the lists, and reports whether it sent
+// drain sends a burst of what is on the piles, and reports whether it sent
 // anything. It does nothing if somebody else owns the queue: that one looks at
 // waiting when it leaves.
 //
@@ -202,7 +202,7 @@ func (t *txQueue) drain() (sent bool) {
 	// Sockets come before the in-band stage, and a burst is of one or the other.
 	n, waiting := 0, &t.waiting
 	for p := Priorities - 1; p >= 0; p-- {
-		n = t.take(&t.chains[p], &t.lists[p], n, txBurst)
+		n = t.take(&t.chains[p], &t.piles[p], n, txBurst)
 	}
 	chain := &t.chains[Priorities-1]
 	if n == 0 {
@@ -220,34 +220,23 @@ func (t *txQueue) drain() (sent bool) {
 	return took > 0
 }
 
-// take moves frames from a chain, refilled from its list, to the burst, which
+// take moves frames from a chain, refilled from its pile, to the burst, which
 // holds n already, and returns how many it holds then.
 //
 //oobnet:hot
-func (t *txQueue) take(chain *uint32, list *ring.List, n, limit int) int {
+func (t *txQueue) take(chain *uint32, pile *ring.Pile, n, limit int) int {
 	for n < limit {
 		if *chain == ring.Nil {
-			*chain = oldestFirst(list)
+			*chain = pile.TakeOldest()
 		}
 		if *chain == ring.Nil {
 			break
 		}
 		t.burst[n] = t.dev.queuedFrame[*chain]
-		*chain = list.Next(*chain)
+		*chain = pile.Next(*chain)
 		n++
 	}
 	return n
-}
-
-// oldestFirst empties a list, newest first, and turns it round.
-func oldestFirst(list *ring.List) uint32 {
-	before := uint32(ring.Nil)
-	for index := list.TakeAll(); index != ring.Nil; {
-		next := list.Next(index)
-		list.SetNext(index, before)
-		before, index = index, next
-	}
-	return before
 }
 
 // reclaim takes completed buffers back into the pool, and publishes what was

@@ -1,5 +1,5 @@
 // Package ring holds the queues that threads of oobnet share without a lock:
-// a list of buffer indexes, and a bounded ring of values.
+// lists of buffer indexes ([List], [Pile]), and a bounded ring of values ([Ring]).
 package ring
 
 import "sync/atomic"
@@ -22,9 +22,7 @@ const (
 	tagUnit   = 1 << (indexBits + countBits)
 )
 
-// Links holds, for each buffer of a region, the buffer behind it in whatever
-// list it is in. A buffer is in one list at a time, so that the lists of a
-// region share one Links, and none of them can be full.
+// Links holds, for each buffer of a region, the buffer behind it in a list.
 type Links []atomic.Uint32
 
 // NewLinks makes the links of n buffers, n <= 1<<20 - 1.
@@ -113,24 +111,3 @@ func (l *List) PopN(into []uint32) int {
 		}
 	}
 }
-
-// TakeAll empties the list and returns its first buffer, or Nil; Next leads
-// from there to the others. The caller owns them all.
-func (l *List) TakeAll() uint32 {
-	if l.head.Load()&indexMask == Nil {
-		return Nil
-	}
-	for {
-		old := l.head.Load()
-		if l.head.CompareAndSwap(old, old&^uint64(countMask|indexMask)|Nil+tagUnit) {
-			return uint32(old & indexMask)
-		}
-	}
-}
-
-// Next is the buffer behind index, or Nil. Index must be owned by the caller.
-func (l *List) Next(index uint32) uint32 { return l.links[index].Load() }
-
-// SetNext puts next behind index, both owned by the caller: how an owner keeps
-// buffers in a chain of its own.
-func (l *List) SetNext(index, next uint32) { l.links[index].Store(next) }

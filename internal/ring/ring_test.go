@@ -41,13 +41,13 @@ func TestListKeepsEveryIndexOnce(t *testing.T) {
 			take(i)
 		}
 	}
-	for i := l.TakeAll(); i != Nil; i = l.Next(i) {
+	for i, ok := l.Pop(); ok; i, ok = l.Pop() {
 		take(i)
 	}
 	if slices.Contains(seen, false) {
 		t.Fatal("an index is missing")
 	}
-	if _, ok := l.Pop(); ok || l.Len() != 0 || l.TakeAll() != Nil || l.PopN(some[:]) != 0 {
+	if _, ok := l.Pop(); ok || l.Len() != 0 || l.PopN(some[:]) != 0 {
 		t.Fatal("the list is not empty")
 	}
 }
@@ -91,6 +91,78 @@ func TestListConcurrentOwners(t *testing.T) {
 	if l.Len() != n {
 		t.Fatalf("Len = %d after all, want %d", l.Len(), n)
 	}
+}
+
+func TestPileOrder(t *testing.T) {
+	var p Pile
+	p.Init(make(Next, 8))
+	if p.Take() != Nil || p.TakeOldest() != Nil || p.Len() != 0 {
+		t.Fatal("an empty pile is not empty")
+	}
+	chain := func(first uint32) (got []uint32) {
+		for i := first; i != Nil; i = p.Next(i) {
+			got = append(got, i)
+		}
+		return got
+	}
+	for range 2 {
+		for i := range uint32(5) {
+			p.Push(i)
+		}
+		if p.Len() != 5 {
+			t.Fatalf("Len = %d, want 5", p.Len())
+		}
+		if got := chain(p.Take()); !slices.Equal(got, []uint32{4, 3, 2, 1, 0}) {
+			t.Fatalf("Take: %v", got)
+		}
+		p.Push(7)
+		p.Push(0)
+		if got := chain(p.TakeOldest()); !slices.Equal(got, []uint32{7, 0}) {
+			t.Fatalf("TakeOldest: %v", got)
+		}
+	}
+}
+
+// Buffers go round between pushers and the one who takes: none is lost, none
+// has two owners, and what one goroutine pushed keeps its order.
+func TestPileConcurrent(t *testing.T) {
+	const n, pushers, rounds = 64, 3, 20000
+	var p Pile
+	p.Init(make(Next, n))
+	free := New[uint32](n)
+	for i := range uint32(n) {
+		free.Push(&i)
+	}
+	var data [n]struct{ who, seq int } // plain: its owner's
+	var wg sync.WaitGroup
+	for w := range pushers {
+		wg.Go(func() {
+			for seq := range rounds {
+				var i uint32
+				for !free.Pop(&i) {
+					runtime.Gosched()
+				}
+				data[i].who, data[i].seq = w, seq
+				p.Push(i)
+			}
+		})
+	}
+	last := [pushers]int{-1, -1, -1}
+	for got := 0; got < pushers*rounds; {
+		for i := p.TakeOldest(); i != Nil; {
+			next := p.Next(i)
+			if d := data[i]; d.seq != last[d.who]+1 {
+				t.Fatalf("pusher %d: %d after %d", d.who, d.seq, last[d.who])
+			} else {
+				last[d.who] = d.seq
+			}
+			got++
+			free.Push(&i)
+			i = next
+		}
+		runtime.Gosched()
+	}
+	wg.Wait()
 }
 
 func TestRingOrderAndBounds(t *testing.T) {
@@ -178,6 +250,15 @@ func BenchmarkListPushPop(b *testing.B) {
 	for b.Loop() {
 		i, _ := l.Pop()
 		l.Push(i)
+	}
+}
+
+func BenchmarkPilePushTake(b *testing.B) {
+	var p Pile
+	p.Init(make(Next, 64))
+	for b.Loop() {
+		p.Push(1)
+		p.Take()
 	}
 }
 

@@ -123,6 +123,7 @@ func TestDeadlineMoves(t *testing.T) {
 // TestDeadlineRepeats: every call after the deadline fails, not only one.
 func TestDeadlineRepeats(t *testing.T) {
 	a, b := pair(t, nil)
+	listen(t, b, 9, nil) // nobody there would be an error of its own
 	c := dial(t, a, b.At(9), nil)
 	c.SetDeadline(time.Now().Add(time.Millisecond))
 	for range 3 {
