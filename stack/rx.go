@@ -232,7 +232,7 @@ func (r *rxQueue) ipv4(f *link.Frame, b []byte, eth wire.Ethernet, port *Port, c
 		r.drop(f.Index, reason)
 		return
 	}
-	if martianSource(h.Src) || local.own(h.Src) {
+	if martianSource(h.Src) || local.ownOrBroadcast(h.Src) {
 		r.drop(f.Index, ReasonMartian)
 		return
 	}
@@ -378,6 +378,19 @@ type localAddr struct{ addr, mask, broadcast uint32 }
 func (l *localSet) own(a uint32) bool {
 	for i := range l.addrs {
 		if l.addrs[i].addr == a {
+			return true
+		}
+	}
+	return false
+}
+
+// ownOrBroadcast: besides an own address, the broadcast address of a network
+// here; neither is any other host's to send from.
+//
+//oobnet:hot
+func (l *localSet) ownOrBroadcast(a uint32) bool {
+	for i := range l.addrs {
+		if l.addrs[i].addr == a || l.addrs[i].broadcast == a {
 			return true
 		}
 	}

@@ -62,6 +62,7 @@ var fates = []struct {
 	{"source a group", packet{src: netip.MustParseAddr("224.0.0.5")}.frame(), false, stack.ReasonMartian},
 	{"source broadcast", packet{src: netip.MustParseAddr("255.255.255.255")}.frame(), false, stack.ReasonMartian},
 	{"source our own", packet{src: ownAddr}.frame(), false, stack.ReasonMartian},
+	{"source our network's broadcast", packet{src: netip.MustParseAddr("10.0.0.255")}.frame(), false, stack.ReasonMartian},
 	{"destination in 127/8", packet{dst: netip.MustParseAddr("127.0.0.1")}.frame(), false, stack.ReasonMartian},
 	{"destination in 0/8", packet{dst: netip.MustParseAddr("0.1.2.3")}.frame(), false, stack.ReasonMartian},
 	{"unicast in a broadcast frame", packet{to: 7, dstMAC: broadcast}.frame(), false, stack.ReasonMartian},
