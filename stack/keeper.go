@@ -280,9 +280,7 @@ func (d *Device) watch() {
 		return
 	}
 	if d.poll != link.Manual {
-		for _, t := range d.tx {
-			t.tryReclaim()
-		}
+		d.settle()
 	}
 	switch d.link.State() {
 	case link.Down:

@@ -220,6 +220,10 @@ func (p *Port) claim(claims *link.Claims) {
 		}
 	}
 	add(0xffffffff)
+	if len(p.groups) == 0 {
+		// Whoever shares the device needs the queries to all hosts; we do not.
+		return
+	}
 	for g := range p.local.Load().groups.All() {
 		add(uint32(g.Lo))
 	}

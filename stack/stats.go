@@ -55,8 +55,9 @@ type PortStats struct {
 	TXPackets, TXBytes uint64
 }
 
-// Stats reads the port's counters.
+// Stats reads the port's counters, as Device.Stats does.
 func (p *Port) Stats() PortStats {
+	p.dev.settle()
 	return PortStats{
 		Name: p.Name(), RXPackets: p.rxPackets.Load(), RXBytes: p.rxBytes.Load(),
 		TXPackets: p.txPackets.Load(), TXBytes: p.txBytes.Load(),
@@ -77,9 +78,7 @@ type PoolStats struct {
 // that they count as free, unless somebody sends at that moment. In manual mode
 // a sender of another goroutine that meets it there leaves its frame to Poll.
 func (d *Device) Stats() DeviceStats {
-	for _, t := range d.tx {
-		t.tryReclaim()
-	}
+	d.settle()
 	st := DeviceStats{Name: d.name, Pool: PoolStats{
 		BufferSize: d.layout.BufferSize, Size: d.pool.size, Free: d.pool.free.Len(), Empty: d.pool.empty.Load(),
 	}}
@@ -108,6 +107,13 @@ func (s *rxStats) add(to *RXStats) {
 		to.Dropped[i] += s.dropped[i].Load()
 	}
 	to.Packets += s.received.Load()
+}
+
+// settle takes back what has left, and publishes what was counted.
+func (d *Device) settle() {
+	for _, t := range d.tx {
+		t.tryReclaim()
+	}
 }
 
 // held is what neither the device nor the RX steps have, and has not come home.

@@ -65,17 +65,28 @@ type txQueue struct {
 	chains      [Priorities]uint32
 	inBandChain uint32
 	unreclaimed int // frames passed since the last reclaim
-	// sentPackets and sentBytes are what is not in the counters yet: locked
-	// additions wait for the next reclaim.
-	sentPackets, sentBytes uint64
-	one                    [1]link.Frame
-	burst                  [txBurst]link.Frame
-	done                   [txDone]uint32
+	// sent is what is not in the queue's counters yet, and portSent what is not
+	// in those of port: locked additions wait for the next reclaim.
+	sent, portSent frameCount
+	port           *Port
+	one            [1]link.Frame
+	burst          [txBurst]link.Frame
+	done           [txDone]uint32
 
 	thread parker
 	info   ThreadInfo
 	// Written by the owner, but for queued, which senders write; read by Stats.
 	packets, bytes, errors, queued atomic.Uint64
+}
+
+// frameCount counts frames and their bytes.
+type frameCount struct{ packets, bytes uint64 }
+
+func (c *frameCount) add(frames []link.Frame) {
+	c.packets += uint64(len(frames))
+	for i := range frames {
+		c.bytes += uint64(frames[i].Len)
+	}
 }
 
 func (t *txQueue) init(d *Device, q link.Queue) {
@@ -93,11 +104,14 @@ func (t *txQueue) init(d *Device, q link.Queue) {
 // frame is lost, and its buffer back in the pool or with the device.
 //
 //oobnet:hot
-func (t *txQueue) send(f link.Frame, priority int) error {
+func (t *txQueue) send(f link.Frame, p *Port, priority int) error {
 	if t.waiting.Load() == 0 {
 		if t.owner.CompareAndSwap(txFree, txOwned) {
 			t.one[0] = f
 			took, err := t.pass(t.one[:])
+			if took == 1 && p != nil {
+				t.countPort(p, t.one[:])
+			}
 			t.leave()
 			if took == 1 {
 				return err
@@ -105,7 +119,34 @@ func (t *txQueue) send(f link.Frame, priority int) error {
 			// The link's ring is full: wait on the pile.
 		}
 	}
+	if p != nil {
+		p.countSent(1, uint64(f.Len))
+	}
 	return t.enqueue(f, priority)
+}
+
+// countPort counts frames for a port. Owner only.
+//
+//oobnet:hot
+func (t *txQueue) countPort(p *Port, frames []link.Frame) {
+	if t.port != p {
+		t.publishPort()
+		t.port = p
+	}
+	t.portSent.add(frames)
+}
+
+func (t *txQueue) publishPort() {
+	if t.portSent.packets != 0 {
+		t.port.countSent(t.portSent.packets, t.portSent.bytes)
+		t.portSent = frameCount{}
+	}
+}
+
+// countSent adds to the port's counters.
+func (p *Port) countSent(packets, bytes uint64) {
+	p.txPackets.Add(packets)
+	p.txBytes.Add(bytes)
 }
 
 // sendBatch is send for several frames with one doorbell. It never fails in
@@ -139,10 +180,7 @@ func (t *txQueue) pass(frames []link.Frame) (took int, err error) {
 			return 0, nil
 		}
 	}
-	t.sentPackets += uint64(took)
-	for i := range frames[:took] {
-		t.sentBytes += uint64(frames[i].Len)
-	}
+	t.sent.add(frames[:took])
 	if err = t.q.Flush(); err != nil {
 		t.errors.Add(1)
 		t.dev.linkFailed(err)
@@ -245,11 +283,12 @@ func (t *txQueue) take(chain *uint32, pile *ring.Pile, n, limit int) int {
 //oobnet:hot
 func (t *txQueue) reclaim() {
 	t.unreclaimed = 0
-	if t.sentPackets != 0 {
-		t.packets.Add(t.sentPackets)
-		t.bytes.Add(t.sentBytes)
-		t.sentPackets, t.sentBytes = 0, 0
+	if t.sent.packets != 0 {
+		t.packets.Add(t.sent.packets)
+		t.bytes.Add(t.sent.bytes)
+		t.sent = frameCount{}
 	}
+	t.publishPort()
 	for {
 		n := t.q.Reclaim(t.done[:])
 		if n == 0 {
@@ -302,14 +341,12 @@ func (t *txQueue) flushAgain() {
 //
 //oobnet:hot
 func (d *Device) Send(f link.Frame, queue, priority int) error {
-	return d.txQueue(queue).send(f, priority)
+	return d.txQueue(queue).send(f, nil, priority)
 }
 
 // Send is Device.Send on the port's device, counted for the port.
 func (p *Port) Send(f link.Frame, queue, priority int) error {
-	p.txPackets.Add(1)
-	p.txBytes.Add(uint64(f.Len))
-	return p.dev.Send(f, queue, priority)
+	return p.dev.txQueue(queue).send(f, p, priority)
 }
 
 // SendBatch is Send for several frames with one doorbell.

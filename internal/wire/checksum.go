@@ -8,12 +8,18 @@ import (
 // Sum adds b to a running ones' complement sum in 64 bits, taking the bytes
 // big-endian (RFC 1071). b is to be a whole number of 16-bit words unless it
 // is the last piece. Fold turns the sum into 16 bits.
-//
-// The bytes are added up little-endian, as most machines load them for
-// nothing, eight at a time with the carry kept, and the sum is turned round at
-// the end: RFC 1071, section 2, (B) and (C).
 func Sum(b []byte, sum uint64) uint64 {
-	var s, c uint64
+	sum, c := bits.Add64(sum, uint64(bits.ReverseBytes16(Fold(littleSum(b, 0)))), 0)
+	return sum + c
+}
+
+// littleSum is Sum with the bytes taken little-endian, as most machines load
+// them for nothing, eight at a time with the carry kept. The result is the
+// other one turned round, for which the end needs a swap, or, where it is
+// stored little-endian or compared with all ones, nothing: RFC 1071, section
+// 2, (B) and (C).
+func littleSum(b []byte, s uint64) uint64 {
+	var c uint64
 	for len(b) >= 64 {
 		_ = b[63]
 		s, c = bits.Add64(s, binary.LittleEndian.Uint64(b), 0)
@@ -37,8 +43,13 @@ func Sum(b []byte, sum uint64) uint64 {
 		s, c = bits.Add64(s, tail(b), 0)
 		s += c
 	}
-	sum, c = bits.Add64(sum, uint64(bits.ReverseBytes16(Fold(s))), 0)
-	return sum + c
+	return s
+}
+
+// littlePseudoSum is PseudoSum turned round.
+func littlePseudoSum(src, dst uint32, protocol uint8, length int) uint64 {
+	return uint64(bits.ReverseBytes32(src)) + uint64(bits.ReverseBytes32(dst)) +
+		uint64(protocol)<<8 + uint64(bits.ReverseBytes16(uint16(length)))
 }
 
 // tail loads up to 7 bytes little-endian, as if zeros followed.

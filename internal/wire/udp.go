@@ -34,7 +34,7 @@ func UDPChecksumOK(b []byte, src, dst uint32) bool {
 	if b[6] == 0 && b[7] == 0 {
 		return true
 	}
-	return Fold(Sum(b, PseudoSum(src, dst, ProtocolUDP, len(b)))) == 0xffff
+	return Fold(littleSum(b, littlePseudoSum(src, dst, ProtocolUDP, len(b)))) == 0xffff
 }
 
 // UDPChecksumPartial reports whether the checksum field holds the sum of the
@@ -51,9 +51,9 @@ func PutUDP(b []byte, src, dst uint32, srcPort, dstPort uint16) {
 	_ = b[7]
 	x := uint64(srcPort)<<48 | uint64(dstPort)<<32 | uint64(uint16(len(b)))<<16
 	binary.BigEndian.PutUint64(b, x)
-	sum := ^Fold(Sum(b, PseudoSum(src, dst, ProtocolUDP, len(b))))
+	sum := ^Fold(littleSum(b, littlePseudoSum(src, dst, ProtocolUDP, len(b))))
 	if sum == 0 {
 		sum = 0xffff
 	}
-	binary.BigEndian.PutUint16(b[6:], sum)
+	binary.LittleEndian.PutUint16(b[6:], sum)
 }

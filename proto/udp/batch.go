@@ -93,7 +93,7 @@ func (c *Conn) addToBatch(ms []Message, i int) error {
 	}
 	buf := e.Via.(*stack.Port).Device().Memory().Buffer(f.Index)
 	copy(buf[f.Off:], m.Buf)
-	c.build(&f, buf, len(m.Buf), to.Port(), e)
+	f.Off, f.Len = c.build(buf, int(f.Off), len(m.Buf), to.Port(), e)
 	e.Touch()
 	if c.batch.n == 0 {
 		c.batch.first = i

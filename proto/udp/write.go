@@ -235,7 +235,7 @@ func (c *Conn) allocAgain(dev *stack.Device, err error) (link.Frame, error) {
 //oobnet:hot
 func (c *Conn) finish(f link.Frame, size int, to uint16, e *arp.Entry) error {
 	port := e.Via.(*stack.Port)
-	c.build(&f, port.Device().Memory().Buffer(f.Index), size, to, e)
+	f.Off, f.Len = c.build(port.Device().Memory().Buffer(f.Index), int(f.Off), size, to, e)
 	e.Touch()
 	if err := port.Send(f, c.flow, int(c.priority.Load())); err != nil {
 		return c.opError("write", &net.UDPAddr{IP: e.Dst[:], Port: int(to)}, err)
@@ -243,10 +243,11 @@ func (c *Conn) finish(f link.Frame, size int, to uint16, e *arp.Entry) error {
 	return nil
 }
 
-// build makes a frame of the payload at f.Off in the buffer.
+// build makes a frame of the payload that stands in the buffer, and returns
+// where it is.
 //
 //oobnet:hot
-func (c *Conn) build(f *link.Frame, buf []byte, size int, to uint16, e *arp.Entry) {
+func (c *Conn) build(buf []byte, at, size int, to uint16, e *arp.Entry) (off, length uint16) {
 	src, ttl := c.localIP, c.cfg.TTL
 	if src == 0 || src>>28 == 0xe {
 		src = number4(e.Src)
@@ -255,8 +256,8 @@ func (c *Conn) build(f *link.Frame, buf []byte, size int, to uint16, e *arp.Entr
 		ttl = c.cfg.MulticastTTL
 	}
 	dst := number4(e.Dst)
-	start := int(f.Off) - headersLen - int(e.HeaderLen)
-	b := buf[start : int(f.Off)+size]
+	start := at - headersLen - int(e.HeaderLen)
+	b := buf[start : at+size]
 	n := int(e.HeaderLen)
 	*(*[wire.EthernetHeaderLen]byte)(b) = [wire.EthernetHeaderLen]byte(e.Header[:])
 	if n == arp.MaxHeaderLen {
@@ -265,11 +266,11 @@ func (c *Conn) build(f *link.Frame, buf []byte, size int, to uint16, e *arp.Entr
 	}
 	wire.PutIPv4(b[n:], src, dst, wire.ProtocolUDP, ttl, 0, len(b)-n)
 	wire.PutUDP(b[n+wire.IPv4HeaderLen:], src, dst, c.localPort, to)
-	f.Off, f.Len = uint16(start), uint16(len(b))
 	if len(b) < wire.MinFrame {
 		clear(buf[start+len(b) : start+wire.MinFrame])
-		f.Len = wire.MinFrame
+		return uint16(start), wire.MinFrame
 	}
+	return uint16(start), uint16(len(b))
 }
 
 // demote sends a datagram in-band: it is copied, and goes through a bounded
