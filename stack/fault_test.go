@@ -52,7 +52,7 @@ func TestFaultyWire(t *testing.T) {
 	for _, c := range []struct {
 		name string
 		cfg  linktest.FaultConfig
-		// doubles: a datagram may come twice; most: all may be lost but some.
+		// doubles: a datagram may come twice.
 		doubles bool
 	}{
 		{"drop", linktest.FaultConfig{RX: linktest.Faults{Drop: 0.3}, TX: linktest.Faults{Drop: 0.3}}, false},
