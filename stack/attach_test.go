@@ -22,7 +22,7 @@ import (
 func TestNewRefuses(t *testing.T) {
 	leaktest.Check(t)
 	for _, cfg := range []stack.Config{
-		{Reachable: time.Millisecond}, {Reachable: -time.Second}, {FrontCacheSize: -1}, {FrontCacheSize: 1 << 30},
+		{Reachable: 2*time.Second - 1}, {Reachable: -time.Second}, {FrontCacheSize: -1}, {FrontCacheSize: 1 << 30},
 	} {
 		if s, err := stack.New(&cfg); err == nil {
 			t.Errorf("%+v was taken", cfg)

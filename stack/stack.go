@@ -23,7 +23,7 @@ type Config struct {
 	// arp.MaxCapacity at most.
 	FrontCacheSize int
 	// Reachable is how long a neighbour is believed after a confirmation: 30 s
-	// by default, a second at least. One in use is confirmed anew after 2/3 of it.
+	// by default, two at least. One in use is confirmed anew after 2/3 of it.
 	Reachable time.Duration
 	// TTL of what is sent: 64 by default (RFC 1700).
 	TTL uint8
@@ -36,9 +36,9 @@ type Config struct {
 // defaultTTL as the assigned numbers have it.
 const defaultTTL = 64
 
-// minReachable leaves the keeper, which looks every keeperTick, time for its
-// probes.
-const minReachable = time.Second
+// minReachable leaves room for a confirmation, the next probe, which comes a
+// second later at the earliest, and the keeper, which looks every keeperTick.
+const minReachable = 2 * arp.ProbeInterval
 
 // Stack is an out-of-band network stage with its in-band stage. Its methods
 // may be called by any goroutine.
