@@ -9,7 +9,6 @@ import (
 	"sync/atomic"
 	"syscall"
 
-	"github.com/oobnet/oobnet/internal/table"
 	"github.com/oobnet/oobnet/internal/wire"
 	"github.com/oobnet/oobnet/link"
 	"github.com/oobnet/oobnet/stack/internal/inband"
@@ -364,32 +363,6 @@ func (p *Port) LeaveGroup(group netip.Addr) error {
 	}
 	p.publishLocal()
 	return errors.Join(s.inBand.LeaveGroup(p.id, group), s.selectClaims(p.dev))
-}
-
-// allHosts is the group that every host is in (RFC 1112, section 4).
-var allHosts = netip.AddrFrom4([4]byte{224, 0, 0, 1})
-
-// publishLocal shows the RX step the port's addresses and groups.
-func (p *Port) publishLocal() {
-	l := &localSet{groups: table.New[struct{}](len(p.groups) + 1)}
-	for _, a := range p.addrs {
-		l.addrs = append(l.addrs, localAddr{addr: addr4(a.Addr().As4()), mask: ^(^uint32(0) >> a.Bits()), broadcast: broadcastOf(a)})
-	}
-	member := new(struct{})
-	l.groups.Put(groupKey(addr4(allHosts.As4())), member)
-	for g := range p.groups {
-		l.groups.Put(groupKey(addr4(g.As4())), member)
-	}
-	p.local.Store(l)
-}
-
-// broadcastOf is the directed broadcast address of a prefix, 0 where there is
-// none (RFC 3021 for /31).
-func broadcastOf(a netip.Prefix) uint32 {
-	if a.Bits() > 30 {
-		return 0
-	}
-	return addr4(a.Addr().As4()) | ^uint32(0)>>a.Bits()
 }
 
 // Name is the device's name, with the VLAN id as EVL and Linux write it.

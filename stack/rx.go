@@ -1,8 +1,6 @@
 package stack
 
 import (
-	"encoding/binary"
-	"net/netip"
 	"sync/atomic"
 
 	"github.com/oobnet/oobnet/internal/ring"
@@ -189,7 +187,7 @@ func (r *rxQueue) classify(f *link.Frame, ports *portTable) {
 	}
 	switch h.Type {
 	case wire.TypeIPv4:
-		r.ipv4(f, b, h, port, cast)
+		r.ipv4(f, b, h.Len, h.TCI, port, cast)
 	case wire.TypeARP:
 		r.toInBand(f, port, ReasonARP)
 	default:
@@ -209,28 +207,32 @@ func (r *rxQueue) countPort(next *Port) {
 	r.port, r.portPackets, r.portBytes = next, 0, 0
 }
 
+// headerReasons are what the stack calls a bad header.
+var headerReasons = [...]Reason{
+	wire.IPv4Truncated:    ReasonTruncated,
+	wire.IPv4BadVersion:   ReasonIPv4Header,
+	wire.IPv4BadHeaderLen: ReasonIPv4Header,
+	wire.IPv4BadTotalLen:  ReasonIPv4Header,
+	wire.IPv4BadChecksum:  ReasonIPv4Checksum,
+}
+
 // ipv4 makes the checks of RFC 1122, section 3.2.1, that need no state.
 //
 //oobnet:hot
-func (r *rxQueue) ipv4(f *link.Frame, b []byte, eth wire.Ethernet, port *Port, cast Cast) {
-	h, bad := wire.ParseIPv4(b[eth.Len:], f.Flags&link.FlagChecksumGood != 0)
-	switch bad {
-	case wire.IPv4OK:
-	case wire.IPv4Truncated:
-		r.drop(f.Index, ReasonTruncated)
-		return
-	case wire.IPv4BadChecksum:
-		r.drop(f.Index, ReasonIPv4Checksum)
-		return
-	default:
-		r.drop(f.Index, ReasonIPv4Header)
+func (r *rxQueue) ipv4(f *link.Frame, b []byte, at int, tci uint16, port *Port, cast Cast) {
+	h, bad := wire.ParseIPv4(b[at:], f.Flags&link.FlagChecksumGood != 0)
+	if bad != wire.IPv4OK {
+		r.drop(f.Index, headerReasons[bad])
 		return
 	}
 	local := port.local.Load()
-	cast, reason, ours := local.destination(h.Dst, cast)
-	if !ours {
-		r.drop(f.Index, reason)
-		return
+	if uint64(h.Dst) != local.first || cast != Unicast {
+		var why Reason
+		var ours bool
+		if cast, why, ours = local.destination(h.Dst, cast); !ours {
+			r.drop(f.Index, why)
+			return
+		}
 	}
 	if martianSource(h.Src) || local.ownOrBroadcast(h.Src) {
 		r.drop(f.Index, ReasonMartian)
@@ -252,8 +254,8 @@ func (r *rxQueue) ipv4(f *link.Frame, b []byte, eth wire.Ethernet, port *Port, c
 	p := r.next(to, f.Index)
 	p.Frame, p.Port = *f, port
 	p.Src, p.Dst = h.Src, h.Dst
-	p.Offset, p.Len = uint16(eth.Len+h.HeaderLen), uint16(h.TotalLen-h.HeaderLen)
-	p.TCI, p.Cast, p.TTL, p.TOS = eth.TCI, cast, h.TTL, h.TOS
+	p.Offset, p.Len = uint16(at+h.HeaderLen), uint16(h.TotalLen-h.HeaderLen)
+	p.TCI, p.Cast, p.TTL, p.TOS = tci, cast, h.TTL, h.TOS
 	p.fate, p.reason = fateDrop, ReasonNoSocket
 }
 
@@ -352,84 +354,4 @@ func (r *rxQueue) publish(n int) {
 	}
 	c.dropped, c.demoted, c.any = Reasons{}, Reasons{}, false
 	r.demote.wake()
-}
-
-// martianSource: addresses that no host may send from (RFC 1122, section
-// 3.2.1.3): this host, loopback, groups and the broadcast address.
-//
-//oobnet:hot
-func martianSource(src uint32) bool {
-	return src>>24 == 0 || src>>24 == 127 || src >= 0xe0000000
-}
-
-// localSet is what a port answers to. It is immutable and replaced as a whole.
-type localSet struct {
-	addrs  []localAddr
-	groups *table.Table[struct{}]
-}
-
-// localAddr is an own address with the mask of its prefix, and the broadcast
-// address there, 0 if the prefix has none.
-type localAddr struct{ addr, mask, broadcast uint32 }
-
-// own is a scan: a port has few addresses (MaxAddrs).
-//
-//oobnet:hot
-func (l *localSet) own(a uint32) bool {
-	for i := range l.addrs {
-		if l.addrs[i].addr == a {
-			return true
-		}
-	}
-	return false
-}
-
-// ownOrBroadcast: besides an own address, the broadcast address of a network
-// here; neither is any other host's to send from.
-//
-//oobnet:hot
-func (l *localSet) ownOrBroadcast(a uint32) bool {
-	for i := range l.addrs {
-		if l.addrs[i].addr == a || l.addrs[i].broadcast == a {
-			return true
-		}
-	}
-	return false
-}
-
-// destination says whether a packet to dst, in a frame to cast, is ours.
-//
-//oobnet:hot
-func (l *localSet) destination(dst uint32, frame Cast) (cast Cast, why Reason, ours bool) {
-	for i := range l.addrs {
-		if l.addrs[i].addr == dst {
-			// A unicast packet in a broadcast frame is nobody's (RFC 1122,
-			// section 3.3.6).
-			return Unicast, ReasonMartian, frame == Unicast
-		}
-		if l.addrs[i].broadcast == dst && dst != 0 {
-			return Broadcast, 0, true
-		}
-	}
-	switch {
-	case dst == 0xffffffff:
-		return Broadcast, 0, true
-	case dst>>28 == 0xe:
-		if l.groups.Get(groupKey(dst)) != nil {
-			return Multicast, 0, true
-		}
-		return Multicast, ReasonNotMember, false
-	case dst>>24 == 127 || dst>>24 == 0:
-		return Unicast, ReasonMartian, false
-	}
-	return Unicast, ReasonForeignIPv4, false
-}
-
-func groupKey(group uint32) table.Key { return table.Key{Lo: uint64(group)} }
-
-// addr4 turns four bytes into a number in host order, netAddr turns it back.
-func addr4(b [4]byte) uint32 { return binary.BigEndian.Uint32(b[:]) }
-
-func netAddr(a uint32) netip.Addr {
-	return netip.AddrFrom4([4]byte{byte(a >> 24), byte(a >> 16), byte(a >> 8), byte(a)})
 }

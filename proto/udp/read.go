@@ -162,7 +162,7 @@ func (c *Conn) take(r *received) bool {
 // at that moment was told that there is nothing, and may sleep; Close may have
 // been told so, and has left the rest.
 func (c *Conn) taken() {
-	if c.sleepers.Load() != 0 || c.attention.Load()&closed != 0 {
+	if c.sleepers.Load()|int32(c.attention.Load()&closed) != 0 {
 		c.took()
 	}
 }
