@@ -130,6 +130,9 @@ type Device struct {
 	// fault is why nothing can be sent now: set by whoever finds out, taken
 	// back by the keeper.
 	fault atomic.Pointer[fault]
+	// dead says that the fault is for good: set with it, read by the RX
+	// threads and the keeper.
+	dead atomic.Bool
 
 	threads      sync.WaitGroup
 	inBandThread parker

@@ -276,7 +276,7 @@ func (k *keeper) tick() {
 // watch notes that a link went or came back, and takes back what the last
 // sends left with the device.
 func (d *Device) watch() {
-	if d.stopping.Load() {
+	if d.stopping.Load() || d.dead.Load() {
 		return
 	}
 	if d.poll != link.Manual {
@@ -288,7 +288,7 @@ func (d *Device) watch() {
 			d.linkFailed(syscall.ENETDOWN)
 		}
 	case link.Gone:
-		d.linkFailed(syscall.ENODEV)
+		d.died(syscall.ENODEV)
 	case link.Up:
 		if d.Fault() == nil {
 			return

@@ -187,7 +187,9 @@ func (s *Stack) removePort(p *Port) {
 	p.addrs = nil
 	s.front.DropPort(p)
 	s.note(s.reroute())
-	s.note(s.selectClaims(d))
+	if !d.dead.Load() {
+		s.note(s.selectClaims(d))
+	}
 	s.note(s.inBand.RemovePort(p.id))
 }
 

@@ -96,7 +96,7 @@ func (r *rxQueue) loop() {
 	wait := mode.Timeout()
 	var last, gap int64 // when the last frame came, and the gap before it
 	spinning := false
-	for !r.dev.stopping.Load() {
+	for !r.dev.stopping.Load() && !r.dev.dead.Load() {
 		if r.step(MaxBatch) > 0 {
 			spinning = false
 			continue
@@ -116,7 +116,7 @@ func (r *rxQueue) loop() {
 		}
 		if err := r.q.WaitReceive(wait); err != nil {
 			if !errors.Is(err, net.ErrClosed) {
-				r.dev.linkFailed(err)
+				r.dev.died(err)
 			}
 			return
 		}

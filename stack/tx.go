@@ -364,6 +364,12 @@ func (d *Device) txQueue(hint int) *txQueue {
 	return d.tx[uint(hint)%uint(len(d.tx))]
 }
 
+// died notes that the device has failed for good: only Close is of use.
+func (d *Device) died(err error) {
+	d.dead.Store(true)
+	d.setFault(fmt.Errorf("stack: device %s has failed, close it: %w", d.name, err))
+}
+
 // linkFailed notes that the wire is down or gone, so that senders are told
 // before they build a frame. The keeper looks when it comes back.
 func (d *Device) linkFailed(err error) {
@@ -371,6 +377,6 @@ func (d *Device) linkFailed(err error) {
 	case errors.Is(err, syscall.ENETDOWN):
 		d.setFault(fmt.Errorf("stack: device %s: link is down: %w", d.name, syscall.ENETDOWN))
 	case errors.Is(err, syscall.ENODEV), errors.Is(err, syscall.ENXIO):
-		d.setFault(fmt.Errorf("stack: device %s is gone: %w", d.name, syscall.ENODEV))
+		d.died(syscall.ENODEV)
 	}
 }
