@@ -16,7 +16,7 @@ type dice struct {
 	rng     *rand.Rand
 	n       uint64                 // the next frame's number
 	counts  [actions]atomic.Uint64 // written by this side; Counts reads them
-	starved atomic.Uint64
+	starved atomic.Uint64          // likewise
 }
 
 // init seeds the dice: stream tells queues and directions apart.

@@ -13,7 +13,7 @@ type faultTX struct {
 	dice    dice
 	hold    holdback
 	inner   link.Queue
-	stopped *atomic.Bool
+	stopped *atomic.Bool // the wrapper's own: its Stop sets it
 	mem     *link.Memory // as the user sees it
 	all     *link.Memory // with the spares
 	buffers uint32       // the user's buffers; from here on, spares

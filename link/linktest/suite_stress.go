@@ -237,7 +237,7 @@ func testStopUnderLoad(t *testing.T, open func(t *testing.T) Wire) {
 	var (
 		own, peer sync.WaitGroup
 		stop      atomic.Bool // the link's own goroutines are to end
-		stopPeer  atomic.Bool
+		stopPeer  atomic.Bool // the same for the other end, which ends last
 	)
 	own.Go(func() { r.hammer(&stop) })
 	own.Go(func() {

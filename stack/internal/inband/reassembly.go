@@ -33,6 +33,7 @@ type reassembler struct {
 	used  int       // bytes, overhead included
 	timer tcpip.Timer
 
+	// Written by the goroutines that feed the stage and by the timer; Stats reads them.
 	malformed, overlapping, evicted, timeouts, reassembled atomic.Uint64
 }
 

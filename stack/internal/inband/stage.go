@@ -121,7 +121,7 @@ type Stage struct {
 	rejecter    stack.RejectIPv4WithHandler
 
 	idSeed maphash.Seed
-	ids    [idBuckets]atomic.Uint32
+	ids    [idBuckets]atomic.Uint32 // the next identification of each hash of a flow; all senders add to them
 
 	n counters
 }
