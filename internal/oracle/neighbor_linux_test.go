@@ -128,7 +128,7 @@ func TestMACChanged(t *testing.T) {
 	})
 	t.Run("the peer is silent", func(t *testing.T) {
 		o := &options{}
-		o.host.Stack.Reachable = time.Second
+		o.host.Stack.Reachable = 2 * time.Second
 		b := makeBed(t, o)
 		kernelEcho(t, b.peer, at(theirs, echoPort))
 		c := b.dial(at(theirs, echoPort), nil)
@@ -178,7 +178,7 @@ func TestRefresh(t *testing.T) {
 // given up, and the sender is told.
 func TestPeerFallsSilent(t *testing.T) {
 	o := &options{}
-	o.host.Stack.Reachable = time.Second
+	o.host.Stack.Reachable = 2 * time.Second
 	b := makeBed(t, o)
 	b.solicit(theirs.Addr())
 	// Nor anything else: a socket that nobody reads swallows what comes.
@@ -199,7 +199,7 @@ func TestPeerFallsSilent(t *testing.T) {
 // TestPermanent: ARP does not change what was asked to stay.
 func TestPermanent(t *testing.T) {
 	o := &options{}
-	o.host.Stack.Reachable = time.Second
+	o.host.Stack.Reachable = 2 * time.Second
 	b := makeBed(t, o)
 	if err := b.Stack.Solicit(context.Background(), theirs.Addr(), arp.Permanent); err != nil {
 		t.Fatal(err)
