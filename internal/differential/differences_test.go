@@ -69,10 +69,11 @@ var differences = []difference{
 	},
 	{
 		"ARP of nobody",
-		"a group or the broadcast address is no station and no host: gVisor answers to it",
+		"a group or the broadcast address is no station and no host, and who has ours is an impostor: gVisor answers to them",
 		func(f []byte, ours, _ outcome) bool {
 			a, ok := arpOf(f)
-			return ok && ours.nothing() && (a.SenderMAC[0]&1 == 1 || a.SenderIP == num(toNetwork.dst) || a.SenderIP>>28 >= 0xe)
+			return ok && ours.nothing() && (a.SenderMAC[0]&1 == 1 || a.SenderMAC == hostMAC ||
+				a.SenderIP == num(hostAddr) || a.SenderIP == num(toNetwork.dst) || a.SenderIP>>28 >= 0xe || a.SenderIP>>24 == 127)
 		},
 		oneFrame(change(arpRequest(hostAddr, wire.BroadcastMAC), func(b []byte) { b[22] |= 1 })),
 	},
@@ -84,6 +85,28 @@ var differences = []difference{
 			return ok && ours.nothing() && (a.TargetIP == num(toNetwork.dst) || a.TargetIP == num(hostNet.Masked().Addr()))
 		},
 		oneFrame(arpRequest(toNetwork.dst, wire.BroadcastMAC)),
+	},
+	{
+		"what follows the datagram in a quote",
+		"an ICMP error quotes as much of the packet as there is (RFC 1812, section 4.3.2.3); gVisor leaves out what the UDP length leaves out",
+		func(f []byte, ours, theirs outcome) bool {
+			h, ok := ipv4Of(f)
+			if !ok || len(ours.answers) != 1 || len(theirs.answers) != 1 || len(ours.delivered)+len(theirs.delivered) > 0 {
+				return false
+			}
+			u, ok := wire.ParseUDP(f[14+h.HeaderLen : 14+h.TotalLen])
+			return ok && u.Len < h.TotalLen-h.HeaderLen && strings.HasPrefix(ours.answers[0], theirs.answers[0])
+		},
+		oneFrame(change(toNobody.frame(), func(b []byte) { b[39] -= 5; sealUDP(b) })),
+	},
+	{
+		"options in a fragment",
+		"gVisor looks at the options of each fragment and answers when they are wrong; ours looks at the whole datagram's, if it becomes whole",
+		func(f []byte, ours, _ outcome) bool {
+			h, ok := ipv4Of(f)
+			return ok && ours.nothing() && h.Fragment && h.HeaderLen > wire.IPv4HeaderLen
+		},
+		oneFrame(change(fragments(datagram{to: 8, payload: 60}.frame(), 40, 79)[1], func(b []byte) { b[14] = 0x47 })),
 	},
 	{
 		"checksum in a quoted header",
