@@ -1,6 +1,7 @@
 package stack
 
 import (
+	"errors"
 	"fmt"
 	"math/bits"
 	"net"
@@ -156,6 +157,9 @@ type fault struct{ error }
 // Errors say which limit was broken and wrap EINVAL, ENOMEM, or what the link
 // reports; net.ErrClosed after Close.
 func (s *Stack) Attach(l link.Link, cfg *DeviceConfig) (*Device, error) {
+	if l == nil {
+		return nil, fmt.Errorf("stack: attach: no link: %w: open one first, by afxdp.Open or loopback.Pair", syscall.EINVAL)
+	}
 	d := &Device{stack: s, link: l, name: l.Name(), closing: make(chan struct{})}
 	if cfg != nil {
 		d.cfg = *cfg
@@ -247,7 +251,7 @@ func (d *Device) Fault() error {
 func (d *Device) setFault(err error) {
 	for {
 		old := d.fault.Load()
-		if old != nil && old.error == net.ErrClosed {
+		if old != nil && errors.Is(old.error, net.ErrClosed) {
 			return
 		}
 		var f *fault

@@ -168,5 +168,5 @@ func (h host) Neighbor(e inband.NeighborEvent) { h.s.keeper.neighbor(e) }
 
 // unreachable describes why there is no way to an address.
 func unreachable(dst netip.Addr, err error) error {
-	return fmt.Errorf("stack: no way to %v: %w", dst, err)
+	return fmt.Errorf("stack: no way to %v: %w: enable a port with an address of that network, or add a route", dst, err)
 }

@@ -164,11 +164,14 @@ func (s *Stack) RouteTo(dst netip.Addr) (*Port, error) {
 func (s *Stack) Solicit(ctx context.Context, peer netip.Addr, opts ...arp.SolicitOption) error {
 	fail := func(err error) error { return fmt.Errorf("stack: solicit %v: %w", peer, err) }
 	if !peer.Is4() {
-		return fail(syscall.EAFNOSUPPORT)
+		return fail(fmt.Errorf("%w: want IPv4", syscall.EAFNOSUPPORT))
+	}
+	if s.isClosed() {
+		return fail(errStackClosed)
 	}
 	h, err := s.hopTo(peer)
 	if err != nil || s.portOf(peer) != nil {
-		return fail(fmt.Errorf("no port leads there: %w", syscall.ENODEV))
+		return fail(fmt.Errorf("no port leads there: %w: enable one with an address of that network, or add a route", syscall.ENODEV))
 	}
 	o := arp.JoinOptions(opts...)
 	if h.nextHop != peer && !o.MayRoute {
@@ -205,6 +208,8 @@ func (s *Stack) resolve(ctx context.Context, h hop) (link.MAC, error) {
 		return mac, nil
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, syscall.EHOSTUNREACH):
 		return mac, fmt.Errorf("no answer to ARP on %s: %w", h.port.Name(), syscall.ETIMEDOUT)
+	case ctx.Err() != nil:
+		return mac, fmt.Errorf("no answer to ARP on %s: %w", h.port.Name(), context.Cause(ctx))
 	}
 	return mac, err
 }

@@ -115,8 +115,8 @@ func (d *Device) allocSlow() (link.Frame, error) {
 var errNoBuffer = fmt.Errorf("stack: the TX pool is empty: %w", syscall.ENOBUFS)
 
 // AllocWait is Alloc that waits for a buffer until one of the channels closes:
-// deadline (os.ErrDeadlineExceeded is the caller's to return, ok is false) or
-// closed. A nil channel never closes.
+// after deadline it returns ENOBUFS wrapped, and what to make of it is the
+// caller's to say; after closed, net.ErrClosed. A nil channel never closes.
 func (d *Device) AllocWait(deadline, closed <-chan struct{}) (f link.Frame, err error) {
 	f, err = d.Alloc()
 	if err != errNoBuffer {

@@ -133,14 +133,17 @@ func (d *Device) EnablePort(cfg *PortConfig) (*Port, error) {
 	s := d.stack
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.closed || d.ending {
-		return fail(net.ErrClosed)
+	switch {
+	case s.closed:
+		return fail(errStackClosed)
+	case d.ending:
+		return fail(fmt.Errorf("the device is closed, attach its link anew: %w", net.ErrClosed))
 	}
 	if p := d.port(c.VLAN); p != nil {
 		return p, nil
 	}
 	if state := d.link.State(); state != link.Up {
-		return fail(fmt.Errorf("the link is %v: %w", state, syscall.ENETDOWN))
+		return fail(fmt.Errorf("the link is %v: %w: see to its carrier, and try again", state, syscall.ENETDOWN))
 	}
 	p := &Port{dev: d, vlan: c.VLAN, mtu: c.MTU, mac: d.link.MAC(), groups: make(map[netip.Addr]int), disabled: make(chan struct{})}
 	p.mac48 = wire.MAC48(append(p.mac[:], 0, 0))

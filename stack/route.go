@@ -53,10 +53,14 @@ func (s *Stack) AddRoute(dst netip.Prefix, gateway netip.Addr, via *Port) error 
 	return nil
 }
 
-// RemoveRoute removes the route to dst that AddRoute made; ESRCH if there is none.
+// RemoveRoute removes the route to dst that AddRoute made; ESRCH if there is
+// none, net.ErrClosed.
 func (s *Stack) RemoveRoute(dst netip.Prefix) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if err := s.closedErr(); err != nil {
+		return err
+	}
 	dst = dst.Masked()
 	i := slices.IndexFunc(s.static, func(r Route) bool { return r.Dst == dst })
 	if i < 0 {

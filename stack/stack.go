@@ -123,11 +123,22 @@ func (s *Stack) Close() error {
 	return errors.Join(errs...)
 }
 
+// errStackClosed is for what comes after Close.
+var errStackClosed = fmt.Errorf("the stack is closed, make another by New: %w", net.ErrClosed)
+
+// closedErr is the error of a call that came too late. Under the stack's mutex.
 func (s *Stack) closedErr() error {
 	if s.closed {
-		return fmt.Errorf("stack: %w", net.ErrClosed)
+		return fmt.Errorf("stack: %w", errStackClosed)
 	}
 	return nil
+}
+
+// isClosed reports whether Close has been called.
+func (s *Stack) isClosed() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.closed
 }
 
 // Devices returns the attached devices, oldest first.

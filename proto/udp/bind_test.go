@@ -239,6 +239,10 @@ func TestClosedStack(t *testing.T) {
 	wantError(t, err, "read", net.ErrClosed)
 	_, err = udp.Listen(s, netip.AddrPort{}, nil)
 	wantError(t, err, "listen", net.ErrClosed)
+	_, err = udp.Dial(s, netip.AddrPort{}, netip.MustParseAddrPort("192.0.2.1:9"), nil)
+	wantError(t, err, "dial", net.ErrClosed)
+	_, err = udp.Listen(nil, netip.AddrPort{}, nil)
+	wantError(t, err, "listen", syscall.EINVAL)
 
 	// The same for a stack that has never had a socket.
 	if s, err = stack.New(nil); err != nil {

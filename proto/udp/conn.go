@@ -211,7 +211,14 @@ func open(s *stack.Stack, local, remote netip.AddrPort, cfg *Config) (*Conn, err
 	if cfg != nil {
 		c.cfg = *cfg
 	}
+	if s == nil {
+		return nil, fmt.Errorf("no stack: %w: make one by stack.New", syscall.EINVAL)
+	}
 	if err := c.cfg.complete(s); err != nil {
+		return nil, err
+	}
+	var err error
+	if c.proto, err = protocolOf(s); err != nil {
 		return nil, err
 	}
 	local = unmap(local)
@@ -243,10 +250,6 @@ func open(s *stack.Stack, local, remote netip.AddrPort, cfg *Config) (*Conn, err
 	c.groups.Store(new([]membership))
 	c.others.Store(new([]*stack.Inbox))
 	c.batch = new(sendBatch)
-	var err error
-	if c.proto, err = protocolOf(s); err != nil {
-		return nil, err
-	}
 	if err := c.proto.bind(c); err != nil {
 		return nil, err
 	}

@@ -87,7 +87,7 @@ func protocolOf(s *stack.Stack) (*protocol, error) {
 	defer registering.Unlock()
 	switch p := s.IPv4Protocol(wire.ProtocolUDP).(type) {
 	case *protocol:
-		return p, nil
+		return p, p.closedErr()
 	case nil:
 		p2 := &protocol{s: s, sockets: table.New[group](0), ports: make(map[uint16][]*Conn)}
 		return p2, s.RegisterIPv4(wire.ProtocolUDP, p2)
@@ -96,12 +96,24 @@ func protocolOf(s *stack.Stack) (*protocol, error) {
 	}
 }
 
+// errStackClosed is for a socket that comes after the end of its stack.
+var errStackClosed = fmt.Errorf("the stack is closed, make another by stack.New: %w", net.ErrClosed)
+
+func (p *protocol) closedErr() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed {
+		return errStackClosed
+	}
+	return nil
+}
+
 // bind gives the socket its port and makes it known.
 func (p *protocol) bind(c *Conn) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.closed {
-		return net.ErrClosed
+		return errStackClosed
 	}
 	port := c.local.Port()
 	if port == 0 {
@@ -110,7 +122,7 @@ func (p *protocol) bind(c *Conn) error {
 			return fmt.Errorf("all ephemeral ports %d to %d are taken: %w", firstEphemeral, lastEphemeral, syscall.EADDRINUSE)
 		}
 	} else if other := p.conflict(c, port); other != nil {
-		return fmt.Errorf("port %d is taken by the socket on %v: %w", port, other.local, syscall.EADDRINUSE)
+		return fmt.Errorf("port %d is taken by the socket on %v: %w: close that one, take port 0 for a free one, or set ReusePort on both", port, other.local, syscall.EADDRINUSE)
 	}
 	if err := p.s.BindErrors(wire.ProtocolUDP, port); err != nil {
 		return err

@@ -18,8 +18,8 @@ import (
 // pool is empty, until the write deadline (or fails, see Config.NoWait), and
 // for an address if Config.OnMiss says so. It allocates nothing if the front
 // cache knows the destination. Errors: EMSGSIZE (over MaxPayload), ENETUNREACH
-// (no route), EHOSTUNREACH (Config.OnMiss), EACCES (broadcast), EMULTIHOP
-// (Config.DontRoute), ENOBUFS, ENETDOWN, os.ErrDeadlineExceeded, net.ErrClosed,
+// (no route), EHOSTUNREACH (Config.OnMiss), EACCES (broadcast), EINVAL (port
+// 0), EMULTIHOP (Config.DontRoute), ENOBUFS, ENETDOWN, os.ErrDeadlineExceeded, net.ErrClosed,
 // net.ErrWriteToConnected.
 func (c *Conn) WriteToUDPAddrPort(b []byte, to netip.AddrPort) (int, error) {
 	if c.connected {
@@ -44,10 +44,7 @@ func (c *Conn) WriteTo(b []byte, addr net.Addr) (int, error) {
 	if !ok {
 		return 0, c.opError("write", addr, fmt.Errorf("address is a %T, want *net.UDPAddr: %w", addr, syscall.EINVAL))
 	}
-	if to == nil {
-		return 0, c.opError("write", nil, syscall.EDESTADDRREQ)
-	}
-	return c.WriteToUDPAddrPort(b, to.AddrPort())
+	return c.WriteToUDP(b, to)
 }
 
 // WriteMsgUDPAddrPort is WriteToUDPAddrPort, or Write if addr is not valid.
@@ -99,8 +96,8 @@ func (c *Conn) writable(op string) error {
 //
 //oobnet:hot
 func (c *Conn) pathTo(to netip.AddrPort) (*arp.Entry, error) {
-	if !to.Addr().Is4() {
-		return nil, fmt.Errorf("address is not IPv4: %w", syscall.EAFNOSUPPORT)
+	if !to.Addr().Is4() || to.Port() == 0 {
+		return nil, notAPeer(to)
 	}
 	if c.connected {
 		if e := c.path.Load(); e != nil && e.Valid() {
@@ -112,6 +109,14 @@ func (c *Conn) pathTo(to netip.AddrPort) (*arp.Entry, error) {
 		return c.miss(to.Addr())
 	}
 	return c.allow(e)
+}
+
+// notAPeer says why nothing can be sent to an address.
+func notAPeer(to netip.AddrPort) error {
+	if !to.Addr().Is4() {
+		return fmt.Errorf("address is not IPv4: %w", syscall.EAFNOSUPPORT)
+	}
+	return fmt.Errorf("port 0 is nobody's: %w", syscall.EINVAL)
 }
 
 // allow applies the socket's options to an entry, and keeps the entry if the
