@@ -1,6 +1,7 @@
 package stack
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"sync/atomic"
@@ -119,7 +120,7 @@ var errNoBuffer = fmt.Errorf("stack: the TX pool is empty: %w", syscall.ENOBUFS)
 // caller's to say; after closed, net.ErrClosed. A nil channel never closes.
 func (d *Device) AllocWait(deadline, closed <-chan struct{}) (f link.Frame, err error) {
 	f, err = d.Alloc()
-	if err != errNoBuffer {
+	if !errors.Is(err, errNoBuffer) {
 		return f, err
 	}
 	d.pool.waiters.Add(1)
@@ -128,7 +129,7 @@ func (d *Device) AllocWait(deadline, closed <-chan struct{}) (f link.Frame, err 
 	defer timer.Stop()
 	for {
 		f, err = d.Alloc()
-		if err != errNoBuffer {
+		if !errors.Is(err, errNoBuffer) {
 			return f, err
 		}
 		select {

@@ -43,20 +43,20 @@ func BenchmarkSend(b *testing.B) {
 	}
 }
 
-func (l *bench) sendBatch(frames []link.Frame, size int) {
-	for len(l.free) < len(frames) {
-		l.reclaim()
+func (b *bench) sendBatch(frames []link.Frame, size int) {
+	for len(b.free) < len(frames) {
+		b.reclaim()
 	}
-	at := len(l.free) - len(frames)
-	for i, index := range l.free[at:] {
+	at := len(b.free) - len(frames)
+	for i, index := range b.free[at:] {
 		frames[i] = link.Frame{Index: index, Len: uint16(size)}
 	}
-	l.free = l.free[:at]
-	l.q.Send(frames)
-	if err := l.q.Flush(); err != nil {
-		l.t.Fatal(err)
+	b.free = b.free[:at]
+	b.q.Send(frames)
+	if err := b.q.Flush(); err != nil {
+		b.t.Fatal(err)
 	}
-	l.reclaim()
+	b.reclaim()
 }
 
 func report(b *testing.B, batch int) {
@@ -143,7 +143,7 @@ func BenchmarkReceiveOnly(b *testing.B) {
 	b.ReportMetric(0, "ns/op") // of the sender, mostly
 }
 
-func (l *bench) link() *queue { return l.q.(*queue) }
+func (b *bench) link() *queue { return b.q.(*queue) }
 
 // BenchmarkDoorbell compares the two kinds of system call on a doorbell with
 // nothing to send: the ordinary one tells the scheduler.

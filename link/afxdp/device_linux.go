@@ -36,7 +36,7 @@ func checkRelease(release string) error {
 		return nil // an unreadable release is no reason to refuse a kernel
 	}
 	if a < oldestMajor || a == oldestMajor && b < oldestMinor {
-		return fmt.Errorf("Linux %s is too old: AF_XDP links need %d.%d: %w", release, oldestMajor, oldestMinor, link.ErrNotSupported)
+		return fmt.Errorf("kernel %s is too old: AF_XDP links need Linux %d.%d or later: %w", release, oldestMajor, oldestMinor, link.ErrNotSupported)
 	}
 	return nil
 }

@@ -54,7 +54,7 @@ func open(ifname string, cfg *Config) (*Link, error) {
 	}
 	l := &Link{dev: dev}
 	if err := l.setUp(cfg); err != nil {
-		l.tearDown()
+		_ = l.tearDown() // the first error is the cause
 		return nil, err
 	}
 	return l, nil

@@ -174,7 +174,7 @@ func (r *rig) build(queue, seq, size int, dst link.MAC) link.Frame {
 		}
 		r.queues[queue].Flush()
 		if r.reclaim(queue) == 0 {
-			r.queues[queue].WaitSend(time.Millisecond)
+			_ = r.queues[queue].WaitSend(time.Millisecond) // the loop looks itself
 		}
 	}
 	index := r.tx[len(r.tx)-1]
@@ -213,7 +213,7 @@ func (r *rig) reclaimAll() {
 		if time.Now().After(deadline) {
 			r.t.Fatalf("%d of %d TX buffers came back", len(r.tx), r.Layout.TXBuffers)
 		}
-		r.queues[0].WaitSend(time.Millisecond)
+		_ = r.queues[0].WaitSend(time.Millisecond) // the loop looks itself
 	}
 }
 

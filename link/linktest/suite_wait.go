@@ -180,7 +180,7 @@ func testWaitStop(t *testing.T, open func(t *testing.T) Wire) {
 					}
 				})
 			}
-			within(t, r.Timeout, "WaitSend after Stop", func() { q.WaitSend(time.Hour) })
+			within(t, r.Timeout, "WaitSend after Stop", func() { _ = q.WaitSend(time.Hour) })
 		}
 		r.finish()
 	}

@@ -17,7 +17,7 @@ func (c *Conn) opError(op string, to net.Addr, err error) error {
 	if to == nil && c.remote.IsValid() {
 		to = c.remoteAddr
 	}
-	if errno, ok := err.(syscall.Errno); ok {
+	if errno, ok := err.(syscall.Errno); ok { //nolint:errorlint // a bare number; what wraps one has its words already
 		err = os.NewSyscallError(op, errno)
 	}
 	return &net.OpError{Op: op, Net: "udp", Source: c.localAddr, Addr: to, Err: err}

@@ -136,7 +136,7 @@ func (s *Stage) packet(d Outgoing) buffer.Buffer {
 	h.Encode(&fields)
 	b := buffer.MakeWithData(h)
 	if len(d.Transport) > 0 {
-		b.Append(buffer.NewViewWithData(d.Transport))
+		_ = b.Append(buffer.NewViewWithData(d.Transport))
 	}
 	return b
 }

@@ -37,7 +37,7 @@ type testpmd struct {
 	cmd    *exec.Cmd
 	in     io.WriteCloser
 	lines  chan string
-	exited chan error
+	exited chan struct{}
 	last   []string // the latest lines, for the error when it dies
 }
 
@@ -75,7 +75,7 @@ func startTestpmd(ctx context.Context, h *netns.Host, mode string, frame int) (*
 	if err := h.DoErr(cmd.Start); err != nil {
 		return nil, fmt.Errorf("testpmd: %w", err)
 	}
-	p := &testpmd{cmd: cmd, in: in, lines: make(chan string), exited: make(chan error, 1)}
+	p := &testpmd{cmd: cmd, in: in, lines: make(chan string), exited: make(chan struct{})}
 	go p.read(out)
 	// It answers commands only when it has started to forward.
 	if _, err := p.stats(ctx, testpmdStart); err != nil {
@@ -91,7 +91,8 @@ func (p *testpmd) read(out io.Reader) {
 		p.lines <- scan.Text()
 	}
 	close(p.lines)
-	p.exited <- p.cmd.Wait()
+	_ = p.cmd.Wait() // how it ended tells nothing: it is killed where it does not go
+	close(p.exited)
 }
 
 // portStats are the figures of `show port stats`.
@@ -166,7 +167,7 @@ func (p *testpmd) receiveRate(ctx context.Context, d time.Duration) (float64, er
 
 // stop ends it and waits until it is gone, the XDP program with it.
 func (p *testpmd) stop() {
-	io.WriteString(p.in, "stop\nquit\n")
+	_, _ = io.WriteString(p.in, "stop\nquit\n") // it may be gone already
 	p.in.Close()
 	go func() {
 		for range p.lines { // lets read come to its end

@@ -46,11 +46,11 @@ func (l *liveLine) write(sent, received uint64, rtt *hist.Histogram) {
 		b = append(b, " us"...)
 	}
 	b = append(b, "\x1b[K"...) // to the end of the line: the last one was longer
-	l.w.Write(b)               // a terminal that is gone stops nothing
+	_, _ = l.w.Write(b)        // a terminal that is gone stops nothing
 }
 
 // clear takes the line away before the table.
-func (l *liveLine) clear() { io.WriteString(l.w, "\r\x1b[K") }
+func (l *liveLine) clear() { _, _ = io.WriteString(l.w, "\r\x1b[K") }
 
 func appendMicros(b []byte, ns int64) []byte {
 	b = strconv.AppendInt(b, ns/1000, 10)

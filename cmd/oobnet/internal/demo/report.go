@@ -87,10 +87,14 @@ func (r *Report) WriteTable(w io.Writer) error {
 		line("lost", "%d", r.Lost)
 		line("duplicates", "%d", r.Duplicates)
 		line("late cycles", "%d", r.Late)
-		line("RTT p50", "%s", micros(r.RTT.P50))
-		line("RTT p99", "%s", micros(r.RTT.P99))
-		line("RTT p99.9", "%s", micros(r.RTT.P999))
-		line("RTT max", "%s", micros(r.RTT.Max))
+		if r.Received == 0 {
+			line("RTT", "no answer came")
+		} else {
+			line("RTT p50", "%s", micros(r.RTT.P50))
+			line("RTT p99", "%s", micros(r.RTT.P99))
+			line("RTT p99.9", "%s", micros(r.RTT.P999))
+			line("RTT max", "%s", micros(r.RTT.Max))
+		}
 	}
 	if r.SendErrors > 0 {
 		line("send errors", "%d, the first: %s", r.SendErrors, r.FirstError)

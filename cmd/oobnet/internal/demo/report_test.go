@@ -6,6 +6,7 @@ import (
 	"flag"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/oobnet/oobnet/cmd/oobnet/internal/hist"
@@ -46,6 +47,19 @@ func TestReportAsTable(t *testing.T) {
 		t.Fatal(err)
 	}
 	golden(t, "client.txt", b.Bytes())
+}
+
+// A client without an answer has no round trips: "0.0 us" would be a lie.
+func TestNoAnswerAsTable(t *testing.T) {
+	r := sampleReport()
+	r.Received, r.Lost, r.RTT = 0, r.Sent, &RTT{}
+	var b bytes.Buffer
+	if err := r.WriteTable(&b); err != nil {
+		t.Fatal(err)
+	}
+	if s := b.String(); !strings.Contains(s, "no answer came") || strings.Contains(s, "RTT p50") {
+		t.Errorf("table is\n%s", s)
+	}
 }
 
 func TestServerReportAsTable(t *testing.T) {

@@ -239,37 +239,37 @@ func (c *client) report(out *Report) {
 	out.RTT = &RTT{P50: c.rtt.Quantile(0.5), P99: c.rtt.Quantile(0.99), P999: c.rtt.Quantile(0.999), Max: c.rtt.Max()}
 }
 
-func (out *Report) setTally(t *tally) {
-	out.Sent, out.Received, out.Duplicates, out.SendErrors = t.sent.Load(), t.received.Load(), t.duplicates.Load(), t.errors.Load()
+func (r *Report) setTally(t *tally) {
+	r.Sent, r.Received, r.Duplicates, r.SendErrors = t.sent.Load(), t.received.Load(), t.duplicates.Load(), t.errors.Load()
 	if first := t.first.Load(); first != nil {
-		out.FirstError = (*first).Error()
+		r.FirstError = (*first).Error()
 	}
 }
 
 // addStack adds what a stack and its devices' links lost or handed in-band.
-func (out *Report) addStack(st stack.StackStats) {
+func (r *Report) addStack(st stack.StackStats) {
 	add := func(to map[string]uint64, name string, n uint64) {
 		if n > 0 {
 			to[name] += n
 		}
 	}
-	add(out.Demoted, "sent in-band", st.Demoted)
-	add(out.Dropped, "in-band queue full (send)", st.DemotedFull)
-	add(out.Dropped, "in-band send error", st.DemotedErrors)
+	add(r.Demoted, "sent in-band", st.Demoted)
+	add(r.Dropped, "in-band queue full (send)", st.DemotedFull)
+	add(r.Dropped, "in-band send error", st.DemotedErrors)
 	for _, d := range st.Devices {
 		for name, n := range d.RX.Demoted.Map() {
-			add(out.Demoted, name, n)
+			add(r.Demoted, name, n)
 		}
 		for name, n := range d.RX.Dropped.Map() {
-			add(out.Dropped, name, n)
+			add(r.Dropped, name, n)
 		}
 		for _, q := range d.Queues {
-			add(out.Dropped, "link: no receive buffer", q.RXNoBuffer)
-			add(out.Dropped, "link: receive ring full", q.RXRingFull)
-			add(out.Dropped, "link: malformed", q.RXInvalid)
-			add(out.Dropped, "link: unsendable", q.TXInvalid)
-			add(out.Dropped, "link: lost on send", q.TXDropped)
+			add(r.Dropped, "link: no receive buffer", q.RXNoBuffer)
+			add(r.Dropped, "link: receive ring full", q.RXRingFull)
+			add(r.Dropped, "link: malformed", q.RXInvalid)
+			add(r.Dropped, "link: unsendable", q.TXInvalid)
+			add(r.Dropped, "link: lost on send", q.TXDropped)
 		}
-		out.BuffersInUse += d.Pool.Size - d.Pool.Free + d.Pool.RXHeld
+		r.BuffersInUse += d.Pool.Size - d.Pool.Free + d.Pool.RXHeld
 	}
 }

@@ -94,7 +94,7 @@ func serve(text string) error {
 }
 
 // say writes one line. The bench may be gone: then the end of input follows.
-func say(r reply) { json.NewEncoder(os.Stdout).Encode(r) }
+func say(r reply) { _ = json.NewEncoder(os.Stdout).Encode(r) }
 
 // pinProcess puts all threads that there are on one core. Threads made later
 // inherit it from their makers.

@@ -29,7 +29,7 @@ type Process struct {
 	cmd    *exec.Cmd
 	in     io.WriteCloser
 	lines  chan reply
-	exited chan error
+	exited chan struct{}
 	// running: a run was asked for and not answered.
 	running bool
 }
@@ -62,7 +62,7 @@ func Start(ctx context.Context, enter Enter, s Spec) (*Process, error) {
 	if err := enter(cmd.Start); err != nil {
 		return nil, fmt.Errorf("worker %s: %w", s.Role, err)
 	}
-	p := &Process{role: s.Role, cmd: cmd, in: in, lines: make(chan reply), exited: make(chan error, 1)}
+	p := &Process{role: s.Role, cmd: cmd, in: in, lines: make(chan reply), exited: make(chan struct{})}
 	go p.read(out)
 	r, err := p.answer(ctx, startLimit)
 	if err == nil && !r.Ready {
@@ -86,7 +86,8 @@ func (p *Process) read(out io.Reader) {
 		p.lines <- r
 	}
 	close(p.lines)
-	p.exited <- p.cmd.Wait()
+	_ = p.cmd.Wait() // how it ended tells nothing: it is killed where it does not go
+	close(p.exited)
 }
 
 func (p *Process) answer(ctx context.Context, limit time.Duration) (reply, error) {
