@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/oobnet/oobnet/internal/clock"
+	"github.com/oobnet/oobnet/internal/ring"
 	"github.com/oobnet/oobnet/internal/rt"
 	"github.com/oobnet/oobnet/link"
 )
@@ -128,18 +129,44 @@ func (t *txQueue) loop() {
 	work := func() bool {
 		return t.dev.stopping.Load() || (!t.idle() && t.owner.Load() == txFree)
 	}
+	pushed := func() bool { return t.dev.stopping.Load() || t.pushed() }
 	for !t.dev.stopping.Load() {
 		switch {
 		case t.drain():
 		case t.idle() || t.owner.Load() != txFree:
 			t.thread.park(work)
+		case t.awaitRoom():
 		default:
-			// There is work and nobody sends: the link's ring is full.
-			if err := t.q.WaitSend(txFull); err != nil {
-				time.Sleep(txFull)
-			}
+			// A sender has counted its frame and not yet pushed it: it wakes
+			// this thread when it has.
+			t.thread.park(pushed)
 		}
 	}
+}
+
+// awaitRoom is for the TX thread, which found work and could send nothing: if
+// the link's ring was full, it waits for room there. It owns the queue for that
+// time, for the wait is a call of the send side: senders line up on the piles
+// meanwhile. It reports false if there is nothing to send.
+func (t *txQueue) awaitRoom() bool {
+	if !t.owner.CompareAndSwap(txFree, txOwned) {
+		return true
+	}
+	full := t.full
+	var err error
+	if full {
+		err = t.q.WaitSend(txFull)
+		t.reclaim()
+	}
+	there := full || t.inBandChain != ring.Nil
+	for _, chain := range t.chains {
+		there = there || chain != ring.Nil
+	}
+	t.leave()
+	if err != nil {
+		time.Sleep(txFull)
+	}
+	return there
 }
 
 // Poll runs the RX step of each queue, and sends what waits, on the caller's

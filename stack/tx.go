@@ -64,7 +64,8 @@ type txQueue struct {
 	// was taken off a pile, oldest first.
 	chains      [Priorities]uint32
 	inBandChain uint32
-	unreclaimed int // frames passed since the last reclaim
+	full        bool // the link had no room for all of the last burst
+	unreclaimed int  // frames passed since the last reclaim
 	// sent is what is not in the queue's counters yet, and portSent what is not
 	// in those of port: locked additions wait for the next reclaim.
 	sent, portSent frameCount
@@ -228,6 +229,16 @@ func (t *txQueue) enqueueInBand(f link.Frame) {
 // idle reports whether there is nothing to drain. Any goroutine may ask.
 func (t *txQueue) idle() bool { return t.waiting.Load() == 0 && t.waitingInBand.Load() == 0 }
 
+// pushed reports whether a frame is on one of the piles. Any goroutine.
+func (t *txQueue) pushed() bool {
+	for p := range t.piles {
+		if t.piles[p].Len() > 0 {
+			return true
+		}
+	}
+	return t.inBand.Len() > 0
+}
+
 // drain sends a burst of what is on the piles, and reports whether it sent
 // anything. It does nothing if somebody else owns the queue: that one looks at
 // waiting when it leaves.
@@ -254,6 +265,7 @@ func (t *txQueue) drain() (sent bool) {
 		*chain = t.burst[i].Index
 	}
 	waiting.Add(-int32(took))
+	t.full = took < n
 	t.leave()
 	return took > 0
 }
