@@ -45,21 +45,27 @@ func (b *Inbox) Device() *Device { return b.dev }
 func (b *Inbox) Put(index uint32) { b.in.Push(index) }
 
 // Take takes the oldest buffer. It reports false if there is none, or if
-// another reader is just taking one.
+// another reader is just taking one. Whoever takes one tells those that may
+// have been turned away meanwhile.
 //
 //oobnet:hot
 func (b *Inbox) Take() (index uint32, ok bool) {
-	if !b.taking.CompareAndSwap(0, 1) {
-		return 0, false
+	for b.taking.CompareAndSwap(0, 1) {
+		if b.out == ring.Nil {
+			b.out = b.in.TakeOldest()
+		}
+		index = b.out
+		if index != ring.Nil {
+			b.out = b.in.Next(index)
+			b.taking.Store(0)
+			return index, true
+		}
+		b.taking.Store(0)
+		// What came behind the look above may have sent another reader here,
+		// who was turned away and relies on this one.
+		if b.in.Len() == 0 {
+			break
+		}
 	}
-	if b.out == ring.Nil {
-		b.out = b.in.TakeOldest()
-	}
-	index = b.out
-	if index != ring.Nil {
-		b.out = b.in.Next(index)
-		ok = true
-	}
-	b.taking.Store(0)
-	return index, ok
+	return 0, false
 }

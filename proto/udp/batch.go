@@ -2,6 +2,7 @@ package udp
 
 import (
 	"net"
+	"net/netip"
 	"syscall"
 
 	"github.com/oobnet/oobnet/arp"
@@ -48,9 +49,9 @@ func (c *Conn) WriteBatch(ms []Message) (int, error) {
 
 func (c *Conn) writeSingly(ms []Message) (int, error) {
 	for i := range ms {
-		to := ms[i].Addr
-		if c.remote.IsValid() && !to.IsValid() {
-			to = c.remote
+		to, err := c.destination(&ms[i])
+		if err != nil {
+			return i, err
 		}
 		n, err := c.writeTo(ms[i].Buf, to)
 		if err != nil {
@@ -61,18 +62,27 @@ func (c *Conn) writeSingly(ms []Message) (int, error) {
 	return len(ms), nil
 }
 
+// destination is where a message of a batch goes.
+func (c *Conn) destination(m *Message) (netip.AddrPort, error) {
+	to := unmap(m.Addr)
+	switch {
+	case c.remote.IsValid() && !m.Addr.IsValid():
+		return c.remote, nil
+	case c.remote.IsValid():
+		return to, c.opError("write", net.UDPAddrFromAddrPort(to), net.ErrWriteToConnected)
+	case !m.Addr.IsValid():
+		return to, c.opError("write", nil, syscall.EDESTADDRREQ)
+	}
+	return to, nil
+}
+
 // addToBatch builds the frame of message i, or sends it at once if it cannot
 // be part of the batch.
 func (c *Conn) addToBatch(ms []Message, i int) error {
 	m := &ms[i]
-	to := unmap(m.Addr)
-	switch {
-	case c.remote.IsValid() && !m.Addr.IsValid():
-		to = c.remote
-	case c.remote.IsValid():
-		return c.opError("write", net.UDPAddrFromAddrPort(to), net.ErrWriteToConnected)
-	case !m.Addr.IsValid():
-		return c.opError("write", nil, syscall.EDESTADDRREQ)
+	to, err := c.destination(m)
+	if err != nil {
+		return err
 	}
 	if c.attention.Load()&(closed|writeExpired|failed) != 0 {
 		if err := c.writable("write"); err != nil {

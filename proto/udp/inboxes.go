@@ -26,13 +26,21 @@ func (c *Conn) purge(d *stack.Device) {
 	if side == nil {
 		return
 	}
+	kept := false
 	for range side.Len() {
 		if !side.Pop(&r) {
-			return
+			break
 		}
 		if d == nil || r.dev == d || !side.Push(&r) {
 			c.release(&r)
+			continue
 		}
+		kept = true
+	}
+	if kept {
+		// While it was out of the queue, a reader may have found nothing and
+		// gone to sleep, or Close have emptied the queue.
+		c.arrived()
 	}
 }
 

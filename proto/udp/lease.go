@@ -81,7 +81,10 @@ type Lease struct {
 func (c *Conn) Reserve(size int) (Lease, error) {
 	fail := func(err error) (Lease, error) { return Lease{}, c.opError("write", nil, err) }
 	if c.attention.Load()&(closed|writeExpired) != 0 {
-		return Lease{}, c.writable("write")
+		// The deadline may have moved on since.
+		if err := c.writable("write"); err != nil {
+			return Lease{}, err
+		}
 	}
 	port, err := c.outPort()
 	if err != nil {
