@@ -244,8 +244,8 @@ func (k *keeper) forget(hop neighborKey) {
 }
 
 func (k *keeper) learn(spec arp.Spec) {
-	// A port that went meanwhile is no fault.
-	if _, err := k.s.learn(spec); err != nil && !errors.Is(err, net.ErrClosed) {
+	// A port or a route that went meanwhile is no fault.
+	if _, err := k.s.learn(spec); err != nil && !errors.Is(err, net.ErrClosed) && err != errMoved {
 		k.s.note(err)
 	}
 }

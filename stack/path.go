@@ -60,16 +60,27 @@ func (s *Stack) Miss(dst netip.Addr) (*arp.Entry, error) {
 	return e, nil
 }
 
-// learn adds an entry, unless its port has gone meanwhile.
+// learn adds an entry, unless its port has gone meanwhile (net.ErrClosed), or
+// the way to its destination is another one by now (EAGAIN wrapped).
 func (s *Stack) learn(spec arp.Spec) (*arp.Entry, error) {
 	e, err := s.front.Learn(spec)
-	if err == nil && spec.Via.(*Port).Disabled() {
+	switch {
+	case err != nil:
+		return nil, err
+	case spec.Via.(*Port).Disabled():
 		// Disable dropped the port's entries, perhaps before this one came.
 		s.front.DropPort(spec.Via)
 		return nil, net.ErrClosed
+	case !s.leads(spec):
+		// So did reroute with those that do not hold any more.
+		s.revise()
+		return nil, errMoved
 	}
-	return e, err
+	return e, nil
 }
+
+// errMoved is for an entry that a change of routes or addresses overtook.
+var errMoved = fmt.Errorf("stack: the routes changed meanwhile: try again: %w", syscall.EAGAIN)
 
 // Outgoing is a datagram for the in-band stage to send.
 type Outgoing struct {

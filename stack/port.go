@@ -177,6 +177,7 @@ func (s *Stack) addPort(p *Port, addrs []netip.Prefix) error {
 		err = s.selectClaims(p.dev)
 	}
 	if err != nil {
+		close(p.disabled) // for whoever has found it meanwhile
 		s.removePort(p)
 	}
 	return err
@@ -346,7 +347,12 @@ func (p *Port) JoinGroup(group netip.Addr) error {
 		return err
 	}
 	p.publishLocal()
-	return s.selectClaims(p.dev)
+	if err := s.selectClaims(p.dev); err != nil {
+		delete(p.groups, group)
+		p.publishLocal()
+		return errors.Join(err, s.inBand.LeaveGroup(p.id, group))
+	}
+	return nil
 }
 
 // LeaveGroup undoes one JoinGroup. A group that was not joined is EADDRNOTAVAIL.

@@ -95,14 +95,20 @@ func (s *Stack) reroute() error {
 		return err
 	}
 	s.routes.Store(&routes)
-	s.front.Revise(func(e arp.Spec) (arp.Spec, bool) {
-		h, err := s.hopTo(e.Dst)
-		if err != nil {
-			return e, false
-		}
-		return e, h.port == e.Via && h.nextHop == e.NextHop && h.src == e.Src && h.kind == e.Kind && h.port.mtu == int(e.MTU)
-	})
+	s.revise()
 	return nil
+}
+
+// revise drops the front-cache entries that the routes do not bear out. It
+// goes behind the change that it follows: what is learned later sees it.
+func (s *Stack) revise() {
+	s.front.Revise(func(e arp.Spec) (arp.Spec, bool) { return e, s.leads(e) })
+}
+
+// leads reports whether an entry is the way to its destination.
+func (s *Stack) leads(e arp.Spec) bool {
+	h, err := s.hopTo(e.Dst)
+	return err == nil && h.port == e.Via && h.nextHop == e.NextHop && h.src == e.Src && h.kind == e.Kind && h.port.mtu == int(e.MTU)
 }
 
 // hop is the way to a destination.
