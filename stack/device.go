@@ -149,7 +149,10 @@ type Device struct {
 }
 
 // fault is an error in a form that can be swapped atomically.
-type fault struct{ error }
+type fault struct {
+	error
+	final bool // the device is closed, or has failed for good
+}
 
 // Attach makes the link a device of the stack: it makes the region, gives the
 // link its receive buffers, and starts the threads. The stack owns the link
@@ -247,16 +250,13 @@ func (d *Device) Fault() error {
 	return nil
 }
 
-// setFault replaces the fault, nil for none; net.ErrClosed stays for good.
-func (d *Device) setFault(err error) {
+// setFault replaces the fault, nil for none. After a final one only Close has
+// another word.
+func (d *Device) setFault(f *fault) {
 	for {
 		old := d.fault.Load()
-		if old != nil && errors.Is(old.error, net.ErrClosed) {
+		if old != nil && old.final && (errors.Is(old.error, net.ErrClosed) || f == nil || !f.final) {
 			return
-		}
-		var f *fault
-		if err != nil {
-			f = &fault{err}
 		}
 		if d.fault.CompareAndSwap(old, f) {
 			return
@@ -294,7 +294,7 @@ func (d *Device) quiet() {
 		return
 	}
 	d.stack.disablePorts(d)
-	d.setFault(net.ErrClosed)
+	d.setFault(&fault{error: net.ErrClosed, final: true})
 	d.sendOut(time.Now().Add(sendOutTimeout))
 	d.stopping.Store(true)
 	close(d.closing)

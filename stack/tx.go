@@ -379,7 +379,7 @@ func (d *Device) txQueue(hint int) *txQueue {
 // died notes that the device has failed for good: only Close is of use.
 func (d *Device) died(err error) {
 	d.dead.Store(true)
-	d.setFault(fmt.Errorf("stack: device %s has failed, close it: %w", d.name, err))
+	d.setFault(&fault{error: fmt.Errorf("stack: device %s has failed, close it: %w", d.name, err), final: true})
 }
 
 // linkFailed notes that the wire is down or gone, so that senders are told
@@ -387,7 +387,7 @@ func (d *Device) died(err error) {
 func (d *Device) linkFailed(err error) {
 	switch {
 	case errors.Is(err, syscall.ENETDOWN):
-		d.setFault(fmt.Errorf("stack: device %s: link is down: %w", d.name, syscall.ENETDOWN))
+		d.setFault(&fault{error: fmt.Errorf("stack: device %s: link is down: %w", d.name, syscall.ENETDOWN)})
 	case errors.Is(err, syscall.ENODEV), errors.Is(err, syscall.ENXIO):
 		d.died(syscall.ENODEV)
 	}
