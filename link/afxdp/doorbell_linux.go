@@ -6,6 +6,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/oobnet/oobnet/internal/clock"
 	"github.com/oobnet/oobnet/link"
 )
 
@@ -91,16 +92,21 @@ func (q *queue) kick() error {
 // in the ring because an earlier doorbell could not move them.
 func (q *queue) reclaimIdle() {
 	lost := q.link.capabilities.ZeroCopy && q.tx.prod != q.done.cons
-	if !q.again && !lost {
+	if q.again {
+		if now := clock.Now(); now-q.kicked >= int64(kickAgain) {
+			q.kicked = now
+			_ = q.kick() // the next Flush says what is wrong
+		}
+		return
+	}
+	if !lost {
 		return
 	}
 	if q.idle++; q.idle < idleKicks {
 		return
 	}
 	q.idle = 0
-	if q.again {
-		_ = q.kick() // the next Flush says what is wrong
-	} else if q.tx.needWakeup() {
+	if q.tx.needWakeup() {
 		q.doorbell()
 	}
 }

@@ -79,6 +79,10 @@ func (q *queue) WaitReceive(d time.Duration) error {
 		q.sleeping.Store(0)
 		if q.polled[1].Revents != 0 && n > 0 && !q.link.stopped.Load() {
 			clear(q.wakeFD)
+			if q.link.stopped.Load() {
+				// That was Stop's word, which stays: FD is readable after it.
+				notify(q.wakeFD)
+			}
 		}
 		if done, err := q.receiveReady(); done {
 			return err
