@@ -38,7 +38,7 @@ cover: ## which statements the tests reach: .cache/cover.html
 	go tool cover -html=.cache/cover.out -o .cache/cover.html
 	go tool cover -func=.cache/cover.out | tail -1
 
-demo: ## two stacks over an in-memory wire and over veth, for DURATION
+demo: ## two stacks over a wire in memory, for DURATION
 	go run ./cmd/oobnet demo --duration $(DURATION)
 
 bench: build ## ours against the kernel, DPDK and gVisor; as root

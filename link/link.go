@@ -94,8 +94,8 @@ type Capabilities struct {
 	// ZeroCopy: the device reads and writes the region itself.
 	ZeroCopy bool
 	// PartialChecksum: frames can come from a virtual peer that left its
-	// transport checksum at the pseudo-header's sum. See DESIGN, "Facts about
-	// the machines".
+	// transport checksum at the pseudo-header's sum, for a device to complete
+	// that is not there: on veth, what the kernel sends looks so.
 	PartialChecksum bool
 	// RXChecksum: received frames carry FlagChecksumGood or FlagChecksumBad.
 	RXChecksum bool

@@ -218,8 +218,8 @@ var (
 	ErrConcurrentPoll = errors.New("stack: Poll while another Poll or Wait of this device is under way: poll from one goroutine")
 )
 
-// Wait blocks until frames may be waiting on the first queue, until d has
-// passed, or until Wake; a negative d has no limit. With Poll it makes the
+// Wait blocks until frames may be waiting on the first queue, until timeout
+// has passed, or until Wake; a negative timeout has no limit. With Poll it makes the
 // loop of an application that sleeps, on the goroutine that polls. Errors are
 // Poll's, and ENODEV wrapped when the device is gone.
 func (d *Device) Wait(timeout time.Duration) error {

@@ -90,7 +90,7 @@ type src = map[string]string
 
 var all = []law{
 	{
-		"imports point down", "move the code down, pass it in from above, or register through stack's interface (DESIGN, the house; layers_test.go)",
+		"imports point down", "move the code down, pass it in from above, or register through stack's interface (ARCHITECTURE.md; layers_test.go)",
 		importsPointDown,
 		src{
 			"stack/a.go":          importing("stack", "/link/loopback", "/proto/udp"),

@@ -27,7 +27,7 @@ type rig struct {
 	inject  int      // the queue where the next injected frame leaves, if there is no peer
 }
 
-const batchSize = 64 // of Receive and Reclaim; DESIGN's largest receive batch
+const batchSize = 64 // of Receive and Reclaim; the stack's largest receive batch
 
 // newRig attaches the wire and gives the link nothing yet.
 func newRig(t *testing.T, w Wire) *rig {
