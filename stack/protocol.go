@@ -20,7 +20,8 @@ type Protocol interface {
 	// packets are the stack's again when it returns.
 	Receive(b *Batch)
 	// ReceiveInBand is handed an IPv4 datagram by the in-band stage: one that
-	// was reassembled, had options, or was sent to an own address. It runs on
+	// was reassembled, had options, or was sent to an own address; of UDP
+	// alone: those of other protocols it refuses itself. It runs on
 	// an ordinary goroutine, with locks of the in-band stage held, so it must
 	// not call the Stack. It reports whether anybody took the datagram, whose
 	// bytes are its own to keep.

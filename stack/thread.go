@@ -171,23 +171,25 @@ func (t *txQueue) awaitRoom() bool {
 
 // Poll runs the RX step of each queue, and sends what waits, on the caller's
 // thread. It takes up to budget frames from each queue, 64 at most, and
-// returns how many it took; it never waits. It is for link.Manual: the error
+// returns how many it took; it never waits, and what others queue meanwhile to
+// be sent is the next Poll's. It is for link.Manual: the error
 // is ErrNotManual otherwise, ErrConcurrentPoll if another Poll or Wait is under
 // way, net.ErrClosed after Close.
 func (d *Device) Poll(budget int) (int, error) {
 	if err := d.beginPoll(); err != nil {
 		return 0, err
 	}
+	// A handler may panic, and its caller recover.
+	defer d.polling.Store(false)
 	n := 0
 	for _, r := range d.rx {
 		n += r.step(max(budget, 0))
 	}
 	for _, t := range d.tx {
-		for t.drain() {
+		for left := t.waiting.Load() + t.waitingInBand.Load(); left > 0 && t.drain(); left -= txBurstInBand {
 		}
 		t.tryReclaim()
 	}
-	d.polling.Store(false)
 	return n, nil
 }
 
