@@ -276,8 +276,15 @@ func (p *Port) AddAddr(a netip.Prefix) error {
 	if err := s.inBand.AddAddr(p.id, a); err != nil {
 		return err
 	}
-	p.addrs = append(slices.Clone(p.addrs), a)
-	return s.addrsChanged(p)
+	before := p.addrs
+	p.addrs = append(slices.Clone(before), a)
+	if err := s.addrsChanged(p); err != nil {
+		p.addrs = before
+		err = errors.Join(err, s.inBand.RemoveAddr(p.id, a))
+		s.note(s.addrsChanged(p))
+		return err
+	}
+	return nil
 }
 
 // RemoveAddr takes an address from the port. An address that it has not is
