@@ -250,6 +250,8 @@ func (d *Device) Threads() (infos []ThreadInfo) {
 	if d.poll == link.Manual {
 		return nil
 	}
+	d.stack.mu.Lock() // Attach holds it until they have started
+	defer d.stack.mu.Unlock()
 	for _, r := range d.rx {
 		infos = append(infos, r.thread)
 	}

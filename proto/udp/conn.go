@@ -52,8 +52,10 @@ type Config struct {
 	// Handler, if set, is called for each datagram in place of a reader: on
 	// the RX thread, to completion, so it must not block; by several threads
 	// at once on a device of several queues; and for in-band datagrams by an
-	// ordinary goroutine. The datagram is the handler's, which Releases it;
-	// what it keeps counts against Queue, as a reader's leases do.
+	// ordinary goroutine, with locks of the in-band stage held. It may read
+	// and send, but open or close nothing: Close waits for it. The datagram is
+	// the handler's, which Releases it; what it keeps counts against Queue, as
+	// a reader's leases do.
 	Handler func(Datagram)
 	// OnMiss is what a send does when the destination's address is not known.
 	OnMiss MissPolicy

@@ -243,7 +243,7 @@ func (c *Conn) finish(f link.Frame, size int, to uint16, e *arp.Entry) error {
 	f.Off, f.Len = c.build(port.Device().Memory().Buffer(f.Index), int(f.Off), size, to, e)
 	e.Touch()
 	if err := port.Send(f, c.flow, int(c.priority.Load())); err != nil {
-		return c.opError("write", &net.UDPAddr{IP: e.Dst[:], Port: int(to)}, err)
+		return c.opError("write", net.UDPAddrFromAddrPort(netip.AddrPortFrom(netip.AddrFrom4(e.Dst), to)), err)
 	}
 	return nil
 }
