@@ -10,6 +10,14 @@ type Frame struct {
 	// Off and Len place the frame in the buffer, bytes: destination address
 	// to the end of the payload, no frame check sequence.
 	Off, Len uint16
+	// Meta is what is known of the frame beside its bytes.
+	Meta
+}
+
+// Meta is what is known of a frame beside its bytes. It is a struct of its own
+// because the compiler keeps a struct of more than four fields in memory, and a
+// processor waits for the fields just written when it copies them as a whole.
+type Meta struct {
 	// Flags as the device (receive) or the stack (send) set them.
 	Flags Flags
 	// VLAN is the tag control information that the device stripped, with

@@ -69,7 +69,7 @@ func TestDemoteTakesTheTagOff(t *testing.T) {
 		q, _ := newQueue()
 		b := bytes.Repeat([]byte{0xab}, 60)
 		wire.PutEthernet(b, link.MAC{1, 2, 3}, link.MAC{4, 5, 6}, c.tci, wire.TypeIPv4)
-		if !q.put(1, b, link.Frame{Flags: c.flags}) {
+		if !q.put(1, b, link.Frame{Meta: link.Meta{Flags: c.flags}}) {
 			t.Fatal("full")
 		}
 		q.take(func(_ uint32, got []byte) {

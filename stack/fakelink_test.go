@@ -149,7 +149,7 @@ func (l *fakeLink) arrive(b []byte, flags link.Flags, vlan uint16) bool {
 	q.fill = q.fill[1:]
 	const off = 128 // somewhere in the buffer
 	copy(l.mem.Buffer(index)[off:], b)
-	q.rx = append(q.rx, link.Frame{Index: index, Off: off, Len: uint16(len(b)), Flags: flags, VLAN: vlan})
+	q.rx = append(q.rx, link.Frame{Index: index, Off: off, Len: uint16(len(b)), Meta: link.Meta{Flags: flags, VLAN: vlan}})
 	q.wakeUp()
 	return true
 }

@@ -220,7 +220,8 @@ var headerReasons = [...]Reason{
 //
 //oobnet:hot
 func (r *rxQueue) ipv4(f *link.Frame, b []byte, at int, tci uint16, port *Port, cast Cast) {
-	h, bad := wire.ParseIPv4(b[at:], f.Flags&link.FlagChecksumGood != 0)
+	var h wire.IPv4
+	bad := h.Parse(b[at:], f.Flags&link.FlagChecksumGood != 0)
 	if bad != wire.IPv4OK {
 		r.drop(f.Index, headerReasons[bad])
 		return

@@ -40,24 +40,31 @@ const (
 	IPv4BadChecksum
 )
 
-// ParseIPv4 reads and checks the header of a packet, which may have padding
-// behind it. The header's checksum is verified unless verified says that a
-// device did.
+// ParseIPv4 is IPv4.Parse for those who are not in a hurry.
 func ParseIPv4(b []byte, verified bool) (h IPv4, err IPv4Error) {
+	err = h.Parse(b, verified)
+	return h, err
+}
+
+// Parse reads and checks the header of a packet, which may have padding behind
+// it. The header's checksum is verified unless verified says that a device did.
+// It fills in what the caller gives: a result of so many fields is copied, and
+// a processor waits for the fields just written when it copies them as a whole.
+func (h *IPv4) Parse(b []byte, verified bool) IPv4Error {
 	if len(b) < IPv4HeaderLen {
-		return h, IPv4Truncated
+		return IPv4Truncated
 	}
 	_ = b[19]
 	if b[0]>>4 != 4 {
-		return h, IPv4BadVersion
+		return IPv4BadVersion
 	}
 	h.HeaderLen = int(b[0]&0xf) * 4
 	if h.HeaderLen < IPv4HeaderLen || h.HeaderLen > len(b) {
-		return h, IPv4BadHeaderLen
+		return IPv4BadHeaderLen
 	}
 	h.TotalLen = int(binary.BigEndian.Uint16(b[2:]))
 	if h.TotalLen < h.HeaderLen || h.TotalLen > len(b) {
-		return h, IPv4BadTotalLen
+		return IPv4BadTotalLen
 	}
 	if !verified {
 		var sum uint64
@@ -69,7 +76,7 @@ func ParseIPv4(b []byte, verified bool) (h IPv4, err IPv4Error) {
 			sum = Sum(b[:h.HeaderLen], 0)
 		}
 		if Fold(sum) != 0xffff {
-			return h, IPv4BadChecksum
+			return IPv4BadChecksum
 		}
 	}
 	h.TOS = b[1]
@@ -78,7 +85,7 @@ func ParseIPv4(b []byte, verified bool) (h IPv4, err IPv4Error) {
 	h.Protocol = b[9]
 	h.Src = binary.BigEndian.Uint32(b[12:])
 	h.Dst = binary.BigEndian.Uint32(b[16:])
-	return h, IPv4OK
+	return IPv4OK
 }
 
 // headerSum sums the 20 bytes of a header without options.
