@@ -44,6 +44,19 @@ func (b *Inbox) Device() *Device { return b.dev }
 //oobnet:hot
 func (b *Inbox) Put(index uint32) { b.in.Push(index) }
 
+// PutAll is Put for a run of packets, oldest first, at the price of one.
+//
+//oobnet:hot
+func (b *Inbox) PutAll(run []*Packet) {
+	bottom := run[0].Frame.Index
+	top := bottom
+	for _, p := range run[1:] {
+		b.in.SetNext(p.Frame.Index, top)
+		top = p.Frame.Index
+	}
+	b.in.PushChain(top, bottom, len(run))
+}
+
 // Take takes the oldest buffer. It reports false if there is none, or if
 // another reader is just taking one. Whoever takes one tells those that may
 // have been turned away meanwhile.

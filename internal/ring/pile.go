@@ -45,6 +45,18 @@ func (p *Pile) Push(index uint32) {
 	}
 }
 
+// PushChain is Push for n buffers that the caller has chained, from top, the
+// newest, to bottom.
+func (p *Pile) PushChain(top, bottom uint32, n int) {
+	for {
+		old := p.head.Load()
+		p.next[bottom] = uint32(old)
+		if p.head.CompareAndSwap(old, old&^(pileUnit-1)+uint64(n)*pileUnit|uint64(top)) {
+			return
+		}
+	}
+}
+
 // Take empties the pile and returns its top, or Nil; Next leads from there to
 // the others, the newest first. The caller owns them all.
 func (p *Pile) Take() uint32 {

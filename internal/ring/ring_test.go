@@ -116,8 +116,14 @@ func TestPileOrder(t *testing.T) {
 			t.Fatalf("Take: %v", got)
 		}
 		p.Push(7)
+		p.SetNext(2, 1)
+		p.SetNext(3, 2)
+		p.PushChain(3, 1, 3)
 		p.Push(0)
-		if got := chain(p.TakeOldest()); !slices.Equal(got, []uint32{7, 0}) {
+		if p.Len() != 5 {
+			t.Fatalf("Len = %d with a chain, want 5", p.Len())
+		}
+		if got := chain(p.TakeOldest()); !slices.Equal(got, []uint32{7, 1, 2, 3, 0}) {
 			t.Fatalf("TakeOldest: %v", got)
 		}
 	}

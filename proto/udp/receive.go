@@ -39,51 +39,70 @@ type counters struct {
 }
 
 // Receive settles a run of packets: the UDP part of the RX step. It goes over
-// the run twice. What a socket costs is its cache lines, and the second pass
-// finds them on their way: the loads of the first do not depend on each other.
+// the run several times. What thousands of sockets cost is cache lines, and a
+// processor waits for those together whose loads stand close to each other and
+// do not depend on each other: so first all packets are checked, then all
+// sockets looked up, then the first line of each is touched. What comes last
+// has locked instructions, at which it would wait one by one.
 //
 //oobnet:hot
 func (p *protocol) Receive(b *stack.Batch) {
 	var socks [stack.MaxBatch]*Conn
+	var ports [stack.MaxBatch]portPair
 	partial := b.Device.PartialChecksum()
 	for i, pkt := range b.Packets {
-		socks[i] = p.examine(b, pkt, partial)
+		ports[i] = p.examine(b, pkt, partial)
 	}
-	for i, c := range socks[:len(b.Packets)] {
-		if c == nil {
-			continue
+	n := len(b.Packets)
+	for i, pkt := range b.Packets {
+		if ports[i].unsettled {
+			socks[i] = p.find(pkt.Dst, ports[i].dst, pkt.Src, ports[i].src)
 		}
-		if why, ok := c.deliver(b, b.Packets[i]); !ok {
-			b.Packets[i].Drop(why)
+	}
+	for i, c := range socks[:n] {
+		if c != nil {
+			c.attention.Load()
+		} else if ports[i].unsettled {
+			b.Packets[i].Demote(stack.ReasonNoSocket)
+		}
+	}
+	for i := 0; i < n; {
+		c, first := socks[i], i
+		for i++; i < n && socks[i] == c; i++ {
+			// Neighbours for one socket are delivered together.
+		}
+		if c != nil {
+			c.deliver(b, b.Packets[first:i])
 		}
 	}
 }
 
-// examine checks a packet and finds the socket that it is for. It returns nil
-// if it has settled the packet itself.
+// portPair is what the look for a packet's socket needs to know.
+type portPair struct {
+	src, dst  uint16
+	unsettled bool
+}
+
+// examine checks a packet, and settles it if it is wrong, or for many.
 //
 //oobnet:hot
-func (p *protocol) examine(b *stack.Batch, pkt *stack.Packet, partial bool) *Conn {
+func (p *protocol) examine(b *stack.Batch, pkt *stack.Packet, partial bool) portPair {
 	t := b.Transport(pkt)
 	h, ok := wire.ParseUDP(t)
 	if !ok {
 		pkt.Drop(stack.ReasonUDPLength)
-		return nil
+		return portPair{}
 	}
 	if !checksumOK(b, pkt, t[:h.Len], partial) {
 		pkt.Drop(stack.ReasonChecksum)
-		return nil
+		return portPair{}
 	}
 	pkt.Len = uint16(h.Len) // from here on without what follows the datagram
 	if pkt.Cast != stack.Unicast {
 		p.deliverAll(b, pkt, h.DstPort)
-		return nil
+		return portPair{}
 	}
-	c := p.find(pkt.Dst, h.DstPort, pkt.Src, h.SrcPort)
-	if c == nil {
-		pkt.Demote(stack.ReasonNoSocket)
-	}
-	return c
+	return portPair{src: h.SrcPort, dst: h.DstPort, unsettled: true}
 }
 
 // checksumOK verifies what the device has not.
@@ -122,45 +141,60 @@ func (p *protocol) find(dst uint32, port uint16, src uint32, srcPort uint16) *Co
 	return nil
 }
 
-// deliver puts a datagram into the socket's inbox, or calls its handler. If it
-// reports false the buffer is still the stack's.
+// deliver settles packets for the socket: into its inbox, or to its handler.
 //
 //oobnet:hot
-func (c *Conn) deliver(b *stack.Batch, pkt *stack.Packet) (stack.Reason, bool) {
-	if attention := c.attention.Load(); attention&(closed|handled) != 0 {
-		if attention&closed != 0 {
-			return stack.ReasonClosed, false
-		}
-		if !c.hold(b.Share) {
-			return stack.ReasonSocketFull, false
-		}
+func (c *Conn) deliver(b *stack.Batch, pkts []*stack.Packet) {
+	if c.attention.Load()&(closed|handled) != 0 {
+		c.deliverOtherwise(b, pkts)
+		return
+	}
+	n := c.hold(len(pkts), b.Share)
+	for _, pkt := range pkts[n:] {
+		pkt.Drop(stack.ReasonSocketFull)
+	}
+	if n == 0 {
+		return
+	}
+	for _, pkt := range pkts[:n] {
 		pkt.Take()
-		c.handle(received{dev: b.Device, index: pkt.Frame.Index})
-		return 0, true
 	}
-	if !c.hold(b.Share) {
-		return stack.ReasonSocketFull, false
-	}
-	pkt.Take()
-	c.inboxOf(b.Device).Put(pkt.Frame.Index)
+	c.inboxOf(b.Device).PutAll(pkts[:n])
 	c.arrived()
-	return 0, true
+}
+
+// deliverOtherwise is deliver for a socket that is closed or has a handler.
+func (c *Conn) deliverOtherwise(b *stack.Batch, pkts []*stack.Packet) {
+	for _, pkt := range pkts {
+		switch {
+		case c.attention.Load()&closed != 0:
+			pkt.Drop(stack.ReasonClosed)
+		case c.hold(1, b.Share) == 0:
+			pkt.Drop(stack.ReasonSocketFull)
+		default:
+			pkt.Take()
+			c.handle(received{dev: b.Device, index: pkt.Frame.Index})
+		}
+	}
 }
 
 // handle lends a datagram that the socket holds to the handler.
 func (c *Conn) handle(r received) { c.cfg.Handler(Datagram{conn: c, r: r}) }
 
-// hold counts one more datagram as held, unless the quota or what the device
-// can spare is used up.
+// hold counts n more datagrams as held, or as many as the quota and what the
+// device can spare allow, and returns how many.
 //
 //oobnet:hot
-func (c *Conn) hold(share int) bool {
-	if held := c.books.Add(gotOne) & heldMask; int64(held) > min(c.quota.Load(), int64(share)) {
-		c.books.Add(^uint64(gotOne - 1))
-		c.stats.full.Add(1)
-		return false
+func (c *Conn) hold(n, share int) int {
+	held := int(c.books.Add(uint64(n)*gotOne) & heldMask)
+	over := held - min(int(c.quota.Load()), share)
+	if over <= 0 {
+		return n
 	}
-	return true
+	over = min(over, n)
+	c.books.Add(-uint64(over) * gotOne)
+	c.stats.full.Add(uint64(over))
+	return n - over
 }
 
 // arrived tells a reader of what was queued.

@@ -17,9 +17,7 @@ func (p *protocol) deliverAll(b *stack.Batch, pkt *stack.Packet, port uint16) {
 	case 1:
 		pkt.Drop(stack.ReasonNoSocket) // unless the one is still there
 		for c := range wanters(groups, pkt) {
-			if why, ok := c.deliver(b, pkt); !ok {
-				pkt.Drop(why)
-			}
+			c.deliver(b, []*stack.Packet{pkt})
 			break // another one has joined since they were counted
 		}
 	default:
@@ -61,7 +59,7 @@ func (c *Conn) deliverSide(r received, share int) bool {
 	if attention&closed != 0 {
 		return false
 	}
-	if !c.hold(share) {
+	if c.hold(1, share) == 0 {
 		return false
 	}
 	if attention&handled != 0 {
