@@ -245,7 +245,7 @@ func (k *keeper) forget(hop neighborKey) {
 
 func (k *keeper) learn(spec arp.Spec) {
 	// A port or a route that went meanwhile is no fault.
-	if _, err := k.s.learn(spec); err != nil && !errors.Is(err, net.ErrClosed) && err != errMoved {
+	if _, err := k.s.learn(spec); err != nil && !errors.Is(err, net.ErrClosed) && !errors.Is(err, errMoved) {
 		k.s.note(err)
 	}
 }
