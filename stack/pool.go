@@ -72,7 +72,7 @@ func (p *pool) frame(index uint32) link.Frame {
 	return link.Frame{Index: index, Off: uint16(HeaderRoom + (index&p.colourMask)*cacheLine)}
 }
 
-// release wakes a sender that waits, if there is one.
+// wake wakes a sender that waits, if there is one.
 func (p *pool) wake() {
 	if p.waiters.Load() > 0 {
 		select {

@@ -20,7 +20,7 @@ type rxQueue struct {
 	dev *Device
 	q   link.Queue
 	// home takes the buffers that sockets and TX completions give back: any
-	// goroutine pushes, the RX step pops.
+	// goroutine pushes, the RX step takes them all.
 	home ring.Pile
 	// returned is the chain of those that were taken off home, and not yet
 	// given to the device.
@@ -47,7 +47,7 @@ type rxQueue struct {
 	stats rxStats
 	// seen are the frames of this step, by what became of them.
 	seen rxCounts
-	// thread parks nothing: the device's wait does. It is what Threads reports.
+	// thread is what Threads reports.
 	thread ThreadInfo
 }
 
@@ -94,8 +94,7 @@ func (r *rxQueue) step(budget int) int {
 //oobnet:hot
 func (r *rxQueue) refill() {
 	for {
-		n := len(r.spare)
-		n = r.collect(n)
+		n := r.collect(len(r.spare))
 		if n == 0 {
 			break
 		}

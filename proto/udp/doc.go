@@ -4,8 +4,8 @@
 //
 // # Receive
 //
-// The RX thread checks length and checksum, finds the socket and puts a small
-// record on its ring; the bytes stay in the link's buffer until the reader has
+// The RX thread checks length and checksum, finds the socket and puts the
+// buffer into its inbox; the bytes stay where they are until the reader has
 // copied them ([Conn.ReadFromUDPAddrPort]), or for as long as it holds the
 // lease ([Conn.Receive]). A reader that is slow fills its own quota
 // ([Conn.SetReadBuffer]) and loses its own datagrams. [Config.Handler] has the

@@ -31,8 +31,8 @@ type heapDatagram struct {
 	srcPort  uint16
 }
 
-// counters of a socket. Those of the receive path are written once a datagram
-// that is not delivered; what was delivered, the ring itself counts.
+// counters of a socket, of what is rare: what was delivered, Conn.books counts.
+// Written by RX threads, callers and the in-band stage, read by Stats.
 type counters struct {
 	inBand, full, truncated, errors atomic.Uint64
 	demotedSends                    atomic.Uint64
