@@ -141,10 +141,15 @@ func (h host) Datagram(in inband.Datagram) bool {
 	if p == nil {
 		return false
 	}
-	return p.ReceiveInBand(&Datagram{
+	d := Datagram{
 		Port: (*h.s.ports.Load())[in.Port], Protocol: in.Protocol, Src: in.Src, Dst: in.Dst,
 		TTL: in.TTL, TOS: in.TOS, Transport: in.Transport, Verified: in.ChecksumVerified,
-	})
+	}
+	took := p.ReceiveInBand(&d)
+	if d.dropped != 0 {
+		h.s.inBandDropped[d.dropped-1].Add(1)
+	}
+	return took
 }
 
 // errnos of the kinds, as ip(7) and udp(7) have them.

@@ -23,8 +23,9 @@ type Protocol interface {
 	// was reassembled, had options, or was sent to an own address; of UDP
 	// alone: those of other protocols it refuses itself. It runs on
 	// an ordinary goroutine, with locks of the in-band stage held, so it must
-	// not call the Stack. It reports whether anybody took the datagram, whose
-	// bytes are its own to keep.
+	// not call the Stack. It reports whether it is done with the datagram,
+	// given to a socket or dropped (Datagram.Drop); false: nobody listens, and
+	// the sender is told so. The bytes are its own to keep.
 	ReceiveInBand(d *Datagram) bool
 	// Error is told that a packet which was sent did not arrive. It runs as
 	// ReceiveInBand does.
@@ -126,7 +127,14 @@ type Datagram struct {
 	Transport []byte
 	// Verified: the transport checksum has been verified, or needs no verifying.
 	Verified bool
+
+	// dropped is a Reason, plus 1: 0 is for a datagram that was not dropped.
+	dropped Reason
 }
+
+// Drop counts the datagram under r: for a protocol that is done with it and
+// gave it to nobody.
+func (d *Datagram) Drop(r Reason) { d.dropped = r + 1 }
 
 // TransportError says that a packet which was sent did not arrive.
 type TransportError struct {

@@ -61,9 +61,12 @@ type Stack struct {
 	ipv4Protocols [256]atomic.Pointer[registered]
 	etherTypes    *table.Table[registered]
 
-	keeper  *keeper
-	notes   atomic.Uint64 // written by whoever notes a fault, read by Stats
-	closing chan struct{}
+	keeper *keeper
+	// inBandDropped counts what Datagram.Drop says: written by the in-band
+	// stage's goroutines, read by Stats.
+	inBandDropped [reasons]atomic.Uint64
+	notes         atomic.Uint64 // written by whoever notes a fault, read by Stats
+	closing       chan struct{}
 }
 
 // New makes a stack without devices. It starts one goroutine, which Close ends.

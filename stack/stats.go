@@ -133,6 +133,11 @@ type StackStats struct {
 	// Demoted counts datagrams sent in-band; DemotedFull those that found the
 	// queue full, DemotedErrors those that the in-band stage refused.
 	Demoted, DemotedFull, DemotedErrors uint64
+	// InBand are the in-band stage's own counters, by name, but for those at 0.
+	InBand map[string]uint64
+	// InBandDropped counts the datagrams that the in-band stage handed to a
+	// protocol, and that reached no socket.
+	InBandDropped Reasons
 	// NeighborEventsLost found no room; the front cache was checked whole.
 	NeighborEventsLost uint64
 	// Notes counts the faults reported to Config.OnError.
@@ -144,7 +149,10 @@ type StackStats struct {
 func (s *Stack) Stats() StackStats {
 	st := StackStats{
 		Demoted: s.keeper.demoted.Load(), DemotedFull: s.keeper.sendFull.Load(), DemotedErrors: s.keeper.sendErrors.Load(),
-		NeighborEventsLost: s.keeper.eventsLost.Load(), Notes: s.notes.Load(), FrontCache: s.front.Stats(),
+		InBand: s.inBand.Stats().Map(), NeighborEventsLost: s.keeper.eventsLost.Load(), Notes: s.notes.Load(), FrontCache: s.front.Stats(),
+	}
+	for i := range st.InBandDropped {
+		st.InBandDropped[i] = s.inBandDropped[i].Load()
 	}
 	for _, d := range s.Devices() {
 		st.Devices = append(st.Devices, d.Stats())

@@ -10,12 +10,14 @@ import (
 func (p *protocol) ReceiveInBand(d *stack.Datagram) bool {
 	h, ok := wire.ParseUDP(d.Transport)
 	if !ok {
-		return true // malformed: nobody is told
+		d.Drop(stack.ReasonUDPLength)
+		return true // nobody is told
 	}
 	src, dst := number(d.Src), number(d.Dst)
 	t := d.Transport[:h.Len]
 	if !d.Verified && !wire.UDPChecksumOK(t, src, dst) &&
 		!(d.Port != nil && d.Port.Device().PartialChecksum() && wire.UDPChecksumPartial(t, src, dst)) {
+		d.Drop(stack.ReasonChecksum)
 		return true
 	}
 	r := received{heap: &heapDatagram{payload: t[wire.UDPHeaderLen:], src: src, dst: dst, srcPort: h.SrcPort}}
@@ -24,7 +26,9 @@ func (p *protocol) ReceiveInBand(d *stack.Datagram) bool {
 		if c == nil {
 			return false
 		}
-		c.deliverInBand(r)
+		if !c.deliverInBand(r) {
+			d.Drop(stack.ReasonSocketFull)
+		}
 		return true
 	}
 	pkt := stack.Packet{Port: d.Port, Dst: dst, Cast: stack.Broadcast}
@@ -32,8 +36,12 @@ func (p *protocol) ReceiveInBand(d *stack.Datagram) bool {
 		pkt.Cast = stack.Multicast
 	}
 	groups := [...]*group{p.sockets.Get(boundKey(dst, h.DstPort)), p.sockets.Get(boundKey(0, h.DstPort))}
+	took := false
 	for c := range wanters(groups, &pkt) {
-		c.deliverInBand(r)
+		took = c.deliverInBand(r) || took
+	}
+	if !took {
+		d.Drop(stack.ReasonNoSocket)
 	}
 	return true
 }
@@ -44,10 +52,12 @@ func isBroadcast(d *stack.Datagram) bool {
 	return d.Port != nil && !d.Port.Device().Stack().Local(d.Dst)
 }
 
-func (c *Conn) deliverInBand(r received) {
+func (c *Conn) deliverInBand(r received) bool {
 	c.makeSide()
 	// No device lends anything: the quota and the queue are the only bounds.
-	if c.deliverSide(r, MaxQueue) {
-		c.stats.inBand.Add(1)
+	if !c.deliverSide(r, MaxQueue) {
+		return false
 	}
+	c.stats.inBand.Add(1)
+	return true
 }

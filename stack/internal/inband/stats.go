@@ -1,6 +1,7 @@
 package inband
 
 import (
+	"reflect"
 	"sync/atomic"
 
 	"gvisor.dev/gvisor/pkg/tcpip"
@@ -96,6 +97,18 @@ func (s *Stage) Stats() Stats {
 		st.NoBuffer += p.ep.noBuffer.Load()
 	}
 	return st
+}
+
+// Map returns the counters by name, but for those at 0.
+func (s Stats) Map() map[string]uint64 {
+	m := make(map[string]uint64)
+	v := reflect.ValueOf(s)
+	for i := range v.NumField() {
+		if n := v.Field(i).Uint(); n != 0 {
+			m[v.Type().Field(i).Name] = n
+		}
+	}
+	return m
 }
 
 // unknownProtocols sums packets of protocols that nobody speaks. gVisor looks
