@@ -213,9 +213,9 @@ func TestCloseRace(t *testing.T) {
 		if closed.Load() != 1 {
 			t.Errorf("%d of 3 calls closed the socket", closed.Load())
 		}
-		if st := y.Stats(); st.Held != 0 {
-			t.Errorf("%d datagrams stay behind", st.Held)
-		}
+		// An RX thread may be in the middle of a delivery, which it takes back
+		// when it sees that the socket has closed.
+		stacktest.Eventually(t, "no datagram stays behind", func() bool { return y.Stats().Held == 0 })
 	}
 	close(stop)
 	senders.Wait()
