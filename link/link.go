@@ -3,6 +3,8 @@ package link
 import (
 	"errors"
 	"time"
+
+	"github.com/oobnet/oobnet/filter"
 )
 
 // ErrNotSupported says that this platform or device cannot do what was asked.
@@ -67,6 +69,14 @@ type Claims struct {
 	IPv4 []ClaimIPv4
 	// EtherTypes lists further frames by VLAN and EtherType.
 	EtherTypes []ClaimEtherType
+	// VLANs lists the ids for which ports are enabled: what a filter's verdict
+	// VLAN accepts.
+	VLANs []uint16
+	// Groups lists Ethernet multicast addresses that the device is to receive,
+	// besides those that belong to the IPv4 groups above.
+	Groups []MAC
+	// Promiscuous asks the device for frames to other stations too.
+	Promiscuous bool
 }
 
 // ClaimIPv4 claims IPv4 packets to, and ARP for, an address on a VLAN.
@@ -79,6 +89,24 @@ type ClaimIPv4 struct {
 type ClaimEtherType struct {
 	VLAN      uint16 // 0: untagged
 	EtherType uint16 // host order; AllEtherTypes for every frame of the VLAN
+}
+
+// Filterer is implemented by links whose frames are filtered before they come
+// here, by the kernel or by hardware. On other links the stack runs the filter.
+// Its methods may be called while traffic flows, by any goroutine.
+type Filterer interface {
+	// SetFilter puts a filter in the place of the claims, nil the claims in the
+	// place of the filter: each frame meets the one or the other. On an error
+	// the former one goes on.
+	SetFilter(f filter.Filter) error
+	// Divert switches the taking of frames off, and on again: off, all of them
+	// are the other receiver's.
+	Divert(on bool) error
+	// FilterStats returns what was decided since Open.
+	FilterStats() filter.Stats
+	// FilterMap returns a map of the filter that is set; filter.ErrNoMap
+	// wrapped if it has none of that name.
+	FilterMap(name string) (filter.Map, error)
 }
 
 // AllEtherTypes in a ClaimEtherType stands for every EtherType.
