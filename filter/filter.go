@@ -114,11 +114,13 @@ const (
 	// ActionError drops the frame: a verdict that does not exist, XDP_ABORTED,
 	// a program that was stopped.
 	ActionError Action = iota
-	// ActionTX sends the frame back where it came from.
+	// ActionTX sends the frame back where it came from; ActionTXError is for
+	// counting those for which that failed.
 	ActionTX
-	// ActionRedirect sends it by another device of the stack.
+	ActionTXError
+	// ActionRedirect sends it by another device of the stack;
+	// ActionRedirectError drops it: there is no such target.
 	ActionRedirect
-	// ActionRedirectError drops it: the program asked for a target that is not there.
 	ActionRedirectError
 )
 

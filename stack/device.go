@@ -115,13 +115,20 @@ type Device struct {
 	tx []*txQueue
 	// ending says, under the stack's mutex, that no port can be enabled any more.
 	ending bool
-	// ports is replaced by the control path and read by every RX step.
-	ports atomic.Pointer[portTable]
+	// number names the device as a target of redirects: from 1, in the order of
+	// attaching.
+	number uint32
+	// ports, ingress and watchers are replaced by the control path and read by
+	// every RX step; watchers by who sends as well. nil: no filter to run here,
+	// no tap.
+	ports    atomic.Pointer[portTable]
+	ingress  atomic.Pointer[ingress]
+	watchers atomic.Pointer[watchers]
 	// next chains buffers: those that come home, those on the TX piles, those in
 	// sockets' inboxes. A buffer is in one of them at a time.
 	next ring.Next
-	// packets describes what was received into each buffer; its entry belongs
-	// to the buffer's owner.
+	// packets describes what was received, or copied, into each buffer; its
+	// entry belongs to the buffer's owner.
 	packets []Packet
 	// shares counts the owners of a received buffer that several sockets have.
 	shares []atomic.Int32
@@ -179,6 +186,8 @@ func (s *Stack) Attach(l link.Link, cfg *DeviceConfig) (*Device, error) {
 	if err != nil {
 		return nil, fmt.Errorf("stack: attach %s: %w", d.name, err)
 	}
+	s.lastDevice++
+	d.number = s.lastDevice
 	d.mem, d.layout, d.poll = mem, mem.Layout(), d.cfg.Poll
 	d.partial = l.Capabilities().PartialChecksum
 	d.build()
@@ -195,15 +204,16 @@ func (d *Device) build() {
 	d.rxShift = bits.TrailingZeros(uint(d.layout.RXBuffers))
 	d.next = make(ring.Next, d.layout.Buffers())
 	d.pool.init(d.layout, d.link.MTU())
-	d.packets = make([]Packet, d.layout.RXTotal())
+	d.packets = make([]Packet, d.layout.Buffers())
 	d.shares = make([]atomic.Int32, d.layout.RXTotal())
 	d.queuedFrame = make([]link.Frame, d.layout.Buffers())
 	d.inBandThread.init()
 	d.ports.Store(&portTable{})
 	for i := range d.layout.Queues {
 		q := d.link.Queue(i)
-		r := &rxQueue{dev: d, q: q, returned: ring.Nil, spare: make([]uint32, 0, 2*MaxBatch), demote: newDemoteQueue(d.layout.BufferSize, &d.inBandThread)}
-		r.run = Batch{Device: d, Packets: r.room[:0]}
+		r := &rxQueue{dev: d, q: q, number: i, returned: ring.Nil, spare: make([]uint32, 0, 2*MaxBatch), demote: newDemoteQueue(d.layout.BufferSize, &d.inBandThread)}
+		r.run = Batch{Device: d, Packets: r.room[:0], q: r}
+		r.watched = Batch{Device: d, Packets: r.watchRoom[:0], q: r}
 		r.home.Init(d.next)
 		for b := d.layout.RXBuffers - 1; b >= 0; b-- {
 			r.home.Push(uint32(i*d.layout.RXBuffers + b))
@@ -218,6 +228,10 @@ func (d *Device) build() {
 
 // Name is the link's name.
 func (d *Device) Name() string { return d.name }
+
+// Number names the device where a filter's program redirects frames to it: from
+// 1, in the order of attaching.
+func (d *Device) Number() uint32 { return d.number }
 
 // Stack is whose device it is.
 func (d *Device) Stack() *Stack { return d.stack }
@@ -366,6 +380,9 @@ func (d *Device) collect(deadline time.Time) (missing int) {
 func (d *Device) gather(found func(uint32)) {
 	for _, p := range d.stack.protocols() {
 		p.Purge(d)
+	}
+	for _, t := range d.stack.Taps() {
+		t.Purge(d)
 	}
 	var bufs [txDone]uint32
 	all := func(take func([]uint32) int) {

@@ -154,11 +154,17 @@ func (d *Device) Free(f link.Frame) {
 	d.pool.wake()
 }
 
-// Release gives back a received buffer that a protocol took. Any goroutine.
+// Release gives back a received buffer that a protocol took, or a copy of one.
+// Any goroutine.
 //
 //oobnet:hot
 func (d *Device) Release(index uint32) {
-	d.rx[index>>d.rxShift].home.Push(index)
+	if q := int(index >> d.rxShift); q < len(d.rx) {
+		d.rx[q].home.Push(index)
+		return
+	}
+	d.pool.free.Push(index)
+	d.pool.wake()
 }
 
 // Share makes n sockets the owners of one received buffer, before any of them

@@ -209,6 +209,9 @@ func (p *Port) Disable() error {
 	}
 	close(p.disabled)
 	s.removePort(p)
+	for _, t := range s.Taps() {
+		t.Disabled(p)
+	}
 	return nil
 }
 

@@ -51,7 +51,9 @@ type Batch struct {
 	// dry for the others.
 	Share int
 
-	partial uint64
+	q               *rxQueue
+	more            bool // other taps come after the one that has the batch
+	partial, copied uint64
 }
 
 // Bytes returns the whole frame of a packet.
@@ -100,7 +102,8 @@ type Packet struct {
 type fate uint8
 
 const (
-	fateDrop fate = iota
+	fatePass fate = iota // not settled
+	fateDrop
 	fateDemote
 	fateTaken
 )

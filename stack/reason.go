@@ -36,6 +36,13 @@ const (
 	ReasonInBandFull
 	// ReasonClosed drops: the socket closed while the packet was on its way.
 	ReasonClosed
+	// ReasonFilter drops: the device's filter said so.
+	ReasonFilter
+	// ReasonFilterError drops: the filter said what is no verdict, or failed.
+	ReasonFilterError
+	// ReasonForward drops: the filter sent the frame to a device that is not
+	// there, is down, or has no buffer.
+	ReasonForward
 
 	// ReasonARP demotes.
 	ReasonARP
@@ -45,6 +52,9 @@ const (
 	ReasonFragment
 	// ReasonOptions demotes: an IPv4 header with options.
 	ReasonOptions
+	// ReasonSkipped demotes: the device's filter left the frame to the host,
+	// which on a link of ours is the in-band stage.
+	ReasonSkipped
 	// ReasonNoSocket demotes: the in-band stage answers port unreachable.
 	ReasonNoSocket
 
@@ -66,10 +76,14 @@ var reasonNames = [reasons]string{
 	ReasonSocketFull:     "socket_full",
 	ReasonInBandFull:     "in_band_full",
 	ReasonClosed:         "closed",
+	ReasonFilter:         "filter",
+	ReasonFilterError:    "filter_error",
+	ReasonForward:        "forward",
 	ReasonARP:            "arp",
 	ReasonInBandProtocol: "in_band_protocol",
 	ReasonFragment:       "fragment",
 	ReasonOptions:        "options",
+	ReasonSkipped:        "skipped",
 	ReasonNoSocket:       "no_socket",
 }
 

@@ -3,6 +3,7 @@ package stack
 import (
 	"sync/atomic"
 
+	"github.com/oobnet/oobnet/filter"
 	"github.com/oobnet/oobnet/internal/ring"
 	"github.com/oobnet/oobnet/internal/table"
 	"github.com/oobnet/oobnet/internal/wire"
@@ -36,6 +37,13 @@ type rxQueue struct {
 	run      Batch
 	room     [MaxBatch]*Packet
 	receiver *registered
+	// watched is the batch for a tap, in watchRoom.
+	watched   Batch
+	watchRoom [MaxBatch]*Packet
+	// number of the queue, and the room in which the device's filter sees frames.
+	number   int
+	filtered [MaxBatch]filter.Packet
+	back     [MaxBatch]link.Frame
 
 	demote *demoteQueue
 	// port is whose frames the step is at, and what of it is not yet counted.
@@ -52,18 +60,26 @@ type rxQueue struct {
 }
 
 // rxCounts are the frames of one step; rxStats their totals, which anyone may
-// read. received = delivered + demoted + dropped at the end of each step.
+// read. received + copied = delivered + demoted + forwarded + dropped at the
+// end of each step.
 type rxCounts struct {
-	delivered, bytes uint64
-	dropped, demoted Reasons
-	partial          uint64
-	any              bool // a reason was counted
+	delivered, bytes           uint64
+	dropped, demoted           Reasons
+	partial, copied, forwarded uint64
+	// actions are what the device's filter said.
+	actions [actions]uint64
+	// vlanAccepted counts the frames whose VLAN it left to us, and we accepted.
+	vlanAccepted uint64
+	any          bool // a reason was counted
+	filtered     bool // the filter has run
 }
 
 type rxStats struct {
 	// Written by the RX step, read by Stats.
-	received, bytes, delivered, partial atomic.Uint64
-	dropped, demoted                    [reasons]atomic.Uint64
+	received, bytes, delivered, partial, copied, forwarded atomic.Uint64
+	dropped, demoted                                       [reasons]atomic.Uint64
+	actions                                                [actions]atomic.Uint64
+	vlanAccepted                                           atomic.Uint64
 }
 
 // step refills the device, then receives and settles up to budget frames. It
@@ -78,9 +94,15 @@ func (r *rxQueue) step(budget int) int {
 	}
 	r.withDevice -= n
 	r.run.Share = max(1, (r.withDevice+r.home.Len())/2)
-	ports := r.dev.ports.Load()
-	for i := range r.frames[:n] {
-		r.classify(&r.frames[i], ports)
+	ports, frames := r.dev.ports.Load(), r.frames[:n]
+	if in := r.dev.ingress.Load(); in != nil {
+		frames = r.filter(in, frames, ports)
+	}
+	if ws := r.dev.watchers.Load(); ws != nil {
+		frames = r.show(ws.list, frames, ports)
+	}
+	for i := range frames {
+		r.classify(&frames[i], ports)
 	}
 	r.handOver()
 	r.countPort(nil)
@@ -147,39 +169,20 @@ func (r *rxQueue) recycle(index uint32) {
 func (r *rxQueue) classify(f *link.Frame, ports *portTable) {
 	b := r.dev.mem.Bytes(*f)
 	r.seen.bytes += uint64(len(b))
-	h, ok := wire.ParseEthernet(b)
+	h, ok := parse(f, b)
 	if !ok {
 		r.drop(f.Index, ReasonTruncated)
 		return
 	}
-	if f.Flags&link.FlagVLANStripped != 0 {
-		if h.Tagged {
-			// A second tag is a type that nobody has, here as in the bytes.
-			h.Type, h.Len = wire.TypeVLAN, wire.EthernetHeaderLen
-		}
-		h.TCI, h.Tagged = f.VLAN, true
-	}
-	port := ports.untagged
-	if h.Tagged && h.TCI&wire.VIDMask != 0 {
-		port = ports.vlan(h.TCI & wire.VIDMask)
-	}
+	port := ports.of(h)
 	if port == nil {
 		r.drop(f.Index, ReasonNoPort)
 		return
 	}
-	if port != r.port {
-		r.countPort(port)
-	}
-	r.portPackets++
-	r.portBytes += uint64(len(b))
+	r.countFrame(port, len(b))
 	cast := Unicast
-	if dst := wire.MAC48(b); dst != port.mac48 {
-		switch {
-		case dst == 1<<48-1:
-			cast = Broadcast
-		case b[0]&1 != 0:
-			cast = Multicast
-		default:
+	if wire.MAC48(b) != port.mac48 {
+		if cast = castOf(b); cast == Unicast {
 			r.drop(f.Index, ReasonForeignMAC)
 			return
 		}
@@ -192,6 +195,56 @@ func (r *rxQueue) classify(f *link.Frame, ports *portTable) {
 	default:
 		r.other(f, b, h, port, cast)
 	}
+}
+
+// parse reads a frame's Ethernet header, with the tag that a device has stripped.
+//
+//oobnet:hot
+func parse(f *link.Frame, b []byte) (h wire.Ethernet, ok bool) {
+	h, ok = wire.ParseEthernet(b)
+	if f.Flags&link.FlagVLANStripped != 0 {
+		if h.Tagged {
+			// A second tag is a type that nobody has, here as in the bytes.
+			h.Type, h.Len = wire.TypeVLAN, wire.EthernetHeaderLen
+		}
+		h.TCI, h.Tagged = f.VLAN, true
+	}
+	return h, ok
+}
+
+// of is the port that a frame belongs to, or nil. A priority tag, with id 0,
+// says nothing of a VLAN.
+//
+//oobnet:hot
+func (t *portTable) of(h wire.Ethernet) *Port {
+	if h.Tagged && h.TCI&wire.VIDMask != 0 {
+		return t.vlan(h.TCI & wire.VIDMask)
+	}
+	return t.untagged
+}
+
+// castOf tells groups from stations by a frame's destination.
+//
+//oobnet:hot
+func castOf(b []byte) Cast {
+	switch {
+	case wire.MAC48(b) == 1<<48-1:
+		return Broadcast
+	case b[0]&1 != 0:
+		return Multicast
+	}
+	return Unicast
+}
+
+// countFrame counts a frame for its port.
+//
+//oobnet:hot
+func (r *rxQueue) countFrame(port *Port, size int) {
+	if port != r.port {
+		r.countPort(port)
+	}
+	r.portPackets++
+	r.portBytes += uint64(size)
 }
 
 // countPort adds what was seen of a port to its totals, and turns to the next:
@@ -256,7 +309,7 @@ func (r *rxQueue) ipv4(f *link.Frame, b []byte, at int, tci uint16, port *Port, 
 	p.Src, p.Dst = h.Src, h.Dst
 	p.Offset, p.Len = uint16(at+h.HeaderLen), uint16(h.TotalLen-h.HeaderLen)
 	p.TCI, p.Cast, p.TTL, p.TOS = tci, cast, h.TTL, h.TOS
-	p.fate, p.reason = fateDrop, ReasonNoSocket
+	p.fate, p.reason = fatePass, ReasonNoSocket
 }
 
 // other is for the EtherTypes that somebody registered.
@@ -268,7 +321,7 @@ func (r *rxQueue) other(f *link.Frame, b []byte, eth wire.Ethernet, port *Port, 
 	}
 	*r.next(to, f.Index) = Packet{
 		Frame: *f, Port: port, Offset: uint16(eth.Len), Len: uint16(len(b) - eth.Len),
-		TCI: eth.TCI, Cast: cast, reason: ReasonNoSocket,
+		TCI: eth.TCI, Cast: cast, fate: fatePass, reason: ReasonNoSocket,
 	}
 }
 
@@ -306,9 +359,19 @@ func (r *rxQueue) handOver() {
 			r.drop(p.Frame.Index, p.reason)
 		}
 	}
-	r.seen.partial += r.run.partial
-	r.run.Packets, r.run.partial = r.run.Packets[:0], 0
+	r.countRun(&r.run)
+	r.run.Packets = r.run.Packets[:0]
 	r.receiver = nil
+}
+
+// countRun takes over what a receiver has counted.
+//
+//oobnet:hot
+func (r *rxQueue) countRun(b *Batch) {
+	r.seen.partial += b.partial
+	r.seen.copied += b.copied
+	r.seen.delivered += b.copied
+	b.partial, b.copied = 0, 0
 }
 
 //oobnet:hot
@@ -340,7 +403,13 @@ func (r *rxQueue) publish(n int) {
 	if c.partial != 0 {
 		r.stats.partial.Add(c.partial)
 	}
-	c.bytes, c.delivered, c.partial = 0, 0, 0
+	if c.copied != 0 {
+		r.stats.copied.Add(c.copied)
+	}
+	c.bytes, c.delivered, c.partial, c.copied = 0, 0, 0, 0
+	if c.filtered {
+		r.publishFilter()
+	}
 	if !c.any {
 		return
 	}

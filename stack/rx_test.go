@@ -141,6 +141,9 @@ func TestFateOfAFrame(t *testing.T) {
 // that one look does not tell have a test of their own below.
 func TestEachReasonIsReached(t *testing.T) {
 	reached := map[stack.Reason]bool{stack.ReasonSocketFull: true, stack.ReasonInBandFull: true, stack.ReasonClosed: true}
+	for _, a := range actions {
+		reached[a.dropped], reached[a.demoted] = true, true
+	}
 	for _, f := range fates {
 		reached[f.reason] = true
 	}

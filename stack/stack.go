@@ -49,10 +49,10 @@ type Stack struct {
 
 	// mu serialises the control path: devices, ports, addresses, routes. The
 	// fast path takes no part in it.
-	mu       sync.Mutex
-	static   []Route
-	lastPort uint32
-	closed   bool
+	mu                   sync.Mutex
+	static               []Route
+	lastPort, lastDevice uint32
+	closed               bool
 
 	// What the control path publishes and others read.
 	devices       atomic.Pointer[[]*Device]
@@ -60,6 +60,7 @@ type Stack struct {
 	routes        atomic.Pointer[[]Route]
 	ipv4Protocols [256]atomic.Pointer[registered]
 	etherTypes    *table.Table[registered]
+	taps          atomic.Pointer[[]Tap]
 
 	keeper *keeper
 	// inBandDropped counts what Datagram.Drop says: written by the in-band
@@ -87,6 +88,7 @@ func New(cfg *Config) (*Stack, error) {
 	s.devices.Store(&[]*Device{})
 	s.ports.Store(&map[uint32]*Port{})
 	s.routes.Store(&[]Route{})
+	s.taps.Store(&[]Tap{})
 	var err error
 	if s.front, err = arp.NewCache(arp.Config{Capacity: s.cfg.FrontCacheSize, Reachable: s.cfg.Reachable}); err != nil {
 		return nil, fmt.Errorf("stack: %w", err)
@@ -113,6 +115,9 @@ func (s *Stack) Close() error {
 		close(s.closing)
 		for _, p := range s.protocols() {
 			p.Close()
+		}
+		for _, t := range s.Taps() {
+			t.Close()
 		}
 	}
 	var errs []error
@@ -206,8 +211,12 @@ func (s *Stack) selectClaims(d *Device) error {
 		return nil
 	}
 	var claims link.Claims
+	d.claimWatched(&claims)
 	for _, p := range d.Ports() {
 		p.claim(&claims)
+		if p.vlan != 0 {
+			claims.VLANs = append(claims.VLANs, p.vlan)
+		}
 		for k := range s.etherTypes.All() {
 			claims.EtherTypes = append(claims.EtherTypes, link.ClaimEtherType{VLAN: p.vlan, EtherType: uint16(k.Lo)})
 		}

@@ -5,18 +5,22 @@ import (
 	"syscall"
 
 	"github.com/oobnet/oobnet/arp"
+	"github.com/oobnet/oobnet/filter"
 	"github.com/oobnet/oobnet/link"
 )
 
 // DeviceStats is what a device counted since it was attached. It is read
 // without stopping the device; when no frame is on its way the books add up:
 //
-//	RX.Packets = RX.Delivered + sum of RX.Demoted + sum of RX.Dropped
+//	RX.Packets + RX.Copied = RX.Delivered + sum of RX.Demoted + RX.Forwarded + sum of RX.Dropped
 type DeviceStats struct {
 	Name string
 	RX   RXStats
 	TX   TXStats
 	Pool PoolStats
+	// Filter is what the device's filter has decided. On a link that filters
+	// by itself, what it dropped and skipped never came here.
+	Filter filter.Stats
 	// Queues are the link's own counters.
 	Queues []link.QueueStats
 }
@@ -26,6 +30,10 @@ type RXStats struct {
 	Packets, Bytes uint64
 	// Delivered to a socket (or another protocol's own).
 	Delivered uint64
+	// Copied counts the copies made for raw sockets, which are delivered beside
+	// the frame itself. Forwarded frames were sent as they are, by order of
+	// the device's filter.
+	Copied, Forwarded uint64
 	// Demoted to the in-band stage, and Dropped, by reason.
 	Demoted, Dropped Reasons
 	// PartialChecksum counts UDP packets of a virtual peer that left the
@@ -92,6 +100,7 @@ func (d *Device) Stats() DeviceStats {
 		st.TX.Queued += t.queued.Load()
 		st.TX.Errors += t.errors.Load()
 	}
+	st.Filter = d.filterStats()
 	st.TX.InBandNoBuffer = d.inBandNoBuffer.Load()
 	st.Pool.RXHeld = d.held()
 	return st
@@ -102,6 +111,8 @@ func (s *rxStats) add(to *RXStats) {
 	to.Bytes += s.bytes.Load()
 	to.Delivered += s.delivered.Load()
 	to.PartialChecksum += s.partial.Load()
+	to.Copied += s.copied.Load()
+	to.Forwarded += s.forwarded.Load()
 	for i := range reasons {
 		to.Demoted[i] += s.demoted[i].Load()
 		to.Dropped[i] += s.dropped[i].Load()

@@ -182,6 +182,11 @@ func (t *txQueue) pass(frames []link.Frame) (took int, err error) {
 		}
 	}
 	t.sent.add(frames[:took])
+	if ws := t.dev.watchers.Load(); ws != nil {
+		// The device only reads what it sends, and none of it comes back before
+		// this owner reclaims.
+		ws.sent(t.dev, frames[:took])
+	}
 	if err = t.q.Flush(); err != nil {
 		t.errors.Add(1)
 		t.dev.linkFailed(err)

@@ -142,11 +142,11 @@ func AssertBooks(t testing.TB, d *stack.Device) {
 	var st stack.DeviceStats
 	balanced := func() bool {
 		st = d.Stats()
-		return st.RX.Packets == st.RX.Delivered+st.RX.Demoted.Total()+st.RX.Dropped.Total()
+		return st.RX.Packets+st.RX.Copied == st.RX.Delivered+st.RX.Demoted.Total()+st.RX.Forwarded+st.RX.Dropped.Total()
 	}
 	if !poll(balanced) {
-		t.Errorf("%s: the books do not add up: received %d, delivered %d, demoted %v, dropped %v",
-			st.Name, st.RX.Packets, st.RX.Delivered, st.RX.Demoted.Map(), st.RX.Dropped.Map())
+		t.Errorf("%s: the books do not add up: received %d, copied %d, delivered %d, demoted %v, forwarded %d, dropped %v",
+			st.Name, st.RX.Packets, st.RX.Copied, st.RX.Delivered, st.RX.Demoted.Map(), st.RX.Forwarded, st.RX.Dropped.Map())
 	}
 }
 

@@ -69,6 +69,20 @@ func ParseEthernet(b []byte) (h Ethernet, ok bool) {
 	return h, true
 }
 
+// FilterVLAN returns the VLAN id by which filters select a frame (EVL's rule):
+// that of its C-tag, or of the C-tag behind an S-tag. It reports false for a
+// frame without one.
+func FilterVLAN(b []byte) (id uint16, ok bool) {
+	at := 12
+	if len(b) >= at+VLANTagLen+2 && binary.BigEndian.Uint16(b[at:]) == TypeQinQ {
+		at += VLANTagLen
+	}
+	if len(b) < at+VLANTagLen+2 || binary.BigEndian.Uint16(b[at:]) != TypeVLAN {
+		return 0, false
+	}
+	return binary.BigEndian.Uint16(b[at+2:]) & VIDMask, true
+}
+
 // PutEthernet writes a header into b, tagged if tci is not 0, and returns its
 // length. b must hold EthernetHeaderLen+VLANTagLen bytes.
 func PutEthernet(b []byte, dst, src [6]byte, tci, etherType uint16) int {
