@@ -2,16 +2,14 @@
  * by a tail call, and has an initialised map and read-only data. */
 #include "common.h"
 
-/* Declared in the order in which the object is to have them. */
-int decide(struct xdp_md *ctx);
-int skip_tail(struct xdp_md *ctx);
-
-struct {
+struct chain {
 	__uint(type, BPF_MAP_TYPE_PROG_ARRAY);
 	__uint(max_entries, 2);
 	__uint(key_size, sizeof(int));
 	__array(values, int (struct xdp_md *));
-} chain SEC(".maps") = { .values = { [1] = (void *)&skip_tail } };
+};
+
+extern struct chain chain;
 
 const volatile unsigned char limit = 200;
 
@@ -34,5 +32,8 @@ int skip_tail(struct xdp_md *ctx)
 {
 	return SKIP;
 }
+
+/* Behind the programs, so that the object has them in this order. */
+struct chain chain SEC(".maps") = { .values = { [1] = (void *)&skip_tail } };
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
