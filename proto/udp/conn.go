@@ -11,6 +11,7 @@ import (
 
 	"github.com/oobnet/oobnet/arp"
 	"github.com/oobnet/oobnet/internal/ring"
+	"github.com/oobnet/oobnet/proto/internal/sock"
 	"github.com/oobnet/oobnet/stack"
 )
 
@@ -112,23 +113,14 @@ const (
 // sideQueue is how many datagrams fit into Conn.side.
 const sideQueue = 64
 
-// heldBits of Conn.books: more than MaxQueue can fill.
-const (
-	heldBits = 24
-	heldMask = 1<<heldBits - 1
-	gotOne   = 1<<heldBits + 1
-)
-
 // Conn is a UDP socket of a stack: a net.PacketConn, and connected (Dial) a
 // net.Conn.
 type Conn struct {
 	// What RX threads and readers touch for each datagram comes first, in one
 	// cache line: with thousands of sockets, lines are what a datagram costs.
 	inbox stack.Inbox
-	// books counts in its lower heldBits the datagrams that the socket holds,
-	// waiting or leased, and above them those that it ever got: RX threads add
-	// both, readers take the held ones off.
-	books atomic.Uint64
+	// books counts the datagrams that the socket holds, and those that it ever got.
+	books sock.Books
 	// attention is 0 while the fast path may be taken: set by Close, timers
 	// and errors, read by every call.
 	attention atomic.Uint32
@@ -157,7 +149,7 @@ type Conn struct {
 	flow int
 
 	failure     atomic.Uint32 // a syscall.Errno; who reads it takes it
-	read, write deadline
+	read, write sock.Deadline
 	done        chan struct{} // closes with the socket
 	closeOnce   sync.Once
 
@@ -247,8 +239,8 @@ func open(s *stack.Stack, local, remote netip.AddrPort, cfg *Config) (*Conn, err
 		c.makeSide()
 	}
 	c.priority.Store(int32(c.cfg.Priority))
-	c.read.init(c, readExpired)
-	c.write.init(c, writeExpired)
+	c.read.Init(&c.attention, readExpired)
+	c.write.Init(&c.attention, writeExpired)
 	c.groups.Store(new([]membership))
 	c.others.Store(new([]*stack.Inbox))
 	c.batch = new(sendBatch)
@@ -318,11 +310,11 @@ func (c *Conn) SetReadDeadline(t time.Time) error { return c.moveDeadline(&c.rea
 // SetWriteDeadline is the same for writes that wait for a buffer or an address.
 func (c *Conn) SetWriteDeadline(t time.Time) error { return c.moveDeadline(&c.write, t) }
 
-func (c *Conn) moveDeadline(d *deadline, t time.Time) error {
+func (c *Conn) moveDeadline(d *sock.Deadline, t time.Time) error {
 	if c.attention.Load()&closed != 0 {
 		return c.opError("set", nil, net.ErrClosed)
 	}
-	d.move(t)
+	d.Move(t)
 	return nil
 }
 
@@ -336,8 +328,8 @@ func (c *Conn) Close() error {
 		close(c.done)
 		c.leaveGroups()
 		c.proto.unbind(c)
-		c.read.stop()
-		c.write.stop()
+		c.read.Stop()
+		c.write.Stop()
 		c.purge(nil)
 		err = nil
 	})

@@ -144,9 +144,8 @@ type Stats struct {
 
 // Stats reads the socket's counters.
 func (c *Conn) Stats() Stats {
-	books := c.books.Load()
 	return Stats{
-		Received: books >> heldBits, Held: int(books & heldMask), InBand: c.stats.inBand.Load(),
+		Received: c.books.Got(), Held: c.books.Held(), InBand: c.stats.inBand.Load(),
 		Full: c.stats.full.Load(), Truncated: c.stats.truncated.Load(), Errors: c.stats.errors.Load(),
 		Demoted: c.stats.demotedSends.Load(),
 	}

@@ -50,7 +50,7 @@ func (c *Conn) copyOut(d *stack.Device, index uint32, b []byte) (n int, from net
 		flags = c.cutOff()
 	}
 	d.Release(index)
-	c.books.Add(^uint64(0))
+	c.books.Release()
 	return n, from, flags
 }
 
@@ -233,7 +233,7 @@ var errHandled = fmt.Errorf("the socket has a handler: %w", syscall.EINVAL)
 // sleep waits until there may be something to read, or a reason to give up.
 // It reports whether its last look before found something.
 func (c *Conn) sleep(r *received) (found bool) {
-	passed := c.read.channel()
+	passed := c.read.Channel()
 	c.sleepers.Add(1)
 	if found = c.take(r); !found && c.attention.Load()&(closed|readExpired|failed) == 0 {
 		select {

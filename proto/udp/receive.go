@@ -186,15 +186,11 @@ func (c *Conn) handle(r received) { c.cfg.Handler(Datagram{conn: c, r: r}) }
 //
 //oobnet:hot
 func (c *Conn) hold(n, share int) int {
-	held := int(c.books.Add(uint64(n)*gotOne) & heldMask)
-	over := held - min(int(c.quota.Load()), share)
-	if over <= 0 {
-		return n
+	held := c.books.Hold(n, min(int(c.quota.Load()), share))
+	if held < n {
+		c.stats.full.Add(uint64(n - held))
 	}
-	over = min(over, n)
-	c.books.Add(-uint64(over) * gotOne)
-	c.stats.full.Add(uint64(over))
-	return n - over
+	return held
 }
 
 // arrived tells a reader of what was queued.
@@ -238,7 +234,7 @@ func (c *Conn) release(r *received) {
 	default:
 		r.dev.Release(r.index)
 	}
-	c.books.Add(^uint64(0))
+	c.books.Release()
 }
 
 // payload is the datagram's bytes, where they are.

@@ -67,7 +67,7 @@ func (c *Conn) deliverSide(r received, share int) bool {
 		return true
 	}
 	if !c.side.Load().Push(&r) {
-		c.books.Add(^uint64(gotOne - 1))
+		c.books.Undo()
 		c.stats.full.Add(1)
 		return false
 	}

@@ -174,7 +174,7 @@ func (c *Conn) miss(dst netip.Addr) (*arp.Entry, error) {
 func (c *Conn) solicit(dst netip.Addr) (*arp.Entry, error) {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
-	passed := c.write.channel()
+	passed := c.write.Channel()
 	go func() {
 		select {
 		case <-passed:
@@ -227,7 +227,7 @@ func (c *Conn) allocAgain(dev *stack.Device, err error) (link.Frame, error) {
 	if c.cfg.NoWait {
 		return link.Frame{}, err
 	}
-	f, err := dev.AllocWait(c.write.channel(), c.done)
+	f, err := dev.AllocWait(c.write.Channel(), c.done)
 	if err != nil && c.attention.Load()&writeExpired != 0 {
 		err = os.ErrDeadlineExceeded
 	}
