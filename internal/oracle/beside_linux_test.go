@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/oobnet/oobnet/filter"
 	"github.com/oobnet/oobnet/internal/netnstest"
 	"github.com/oobnet/oobnet/link/afxdp"
 )
@@ -61,7 +62,7 @@ func testBeside(t *testing.T, b *bed) {
 		ping(t, pinger, i, 100*i)
 	}
 	running.Wait()
-	if s := b.link.FilterStats(); s.Passed < bytesOfTCP/65536 || s.Accepted < 2*datagrams {
+	if s := b.link.FilterStats(); s.Verdicts[filter.Skip] < bytesOfTCP/65536 || s.Verdicts[filter.Accept] < 2*datagrams {
 		t.Errorf("program's counters %+v", s)
 	}
 }

@@ -80,7 +80,7 @@ func TestARP(t *testing.T) {
 		b := makeBed(t, nil)
 		kernelEcho(t, b.home, at(beside, echoPort))
 		exchange(t, kernelDial(t, b.peer, at(beside, echoPort)), []byte("hello"))
-		if got := b.link.FilterStats().Accepted; got != 0 {
+		if got := b.accepted(); got != 0 {
 			t.Errorf("we took %d frames of the kernel's", got)
 		}
 	})

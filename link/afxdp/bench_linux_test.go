@@ -173,11 +173,11 @@ func BenchmarkWake(b *testing.B) {
 // BenchmarkProgram runs the program in the kernel, by what is claimed and what comes.
 func BenchmarkProgram(b *testing.B) {
 	netnstest.RequireRoot(b)
-	f, err := newFilter(1)
+	g, err := newGate(1)
 	if err != nil {
 		b.Fatal(err)
 	}
-	defer f.close()
+	defer g.close()
 	frame := benchFrame()
 	for _, c := range []struct {
 		name   string
@@ -188,10 +188,10 @@ func BenchmarkProgram(b *testing.B) {
 		{"address and types", &link.Claims{IPv4: []link.ClaimIPv4{{Addr: addr4(99)}}, EtherTypes: []link.ClaimEtherType{{EtherType: suiteType}, {VLAN: 9}}}},
 	} {
 		b.Run(c.name, func(b *testing.B) {
-			if err := f.apply(c.claims); err != nil {
+			if err := g.apply(c.claims); err != nil {
 				b.Fatal(err)
 			}
-			_, took, err := f.program.Benchmark(frame, 1_000_000, nil)
+			_, took, err := g.program().Benchmark(frame, 1_000_000, nil)
 			if err != nil {
 				b.Fatal(err)
 			}

@@ -57,22 +57,15 @@ const (
 	ZeroCopyRequire
 )
 
-// FilterStats counts the verdicts of the program on the interface since Open,
-// over all its queues.
-type FilterStats struct {
-	// Accepted counts frames handed to this link's sockets. The sockets may
-	// still lose them: see link.QueueStats.
-	Accepted uint64
-	// Passed counts frames left to the kernel.
-	Passed uint64
-}
-
 // Most claims that one link holds. An entry costs the kernel some 100 bytes,
 // taken when the link opens. An interface with more addresses than that is a
 // router, which this is not.
 const (
 	MaxIPv4Claims      = 4096
 	MaxEtherTypeClaims = 1024
+	// MaxGroups bounds the Ethernet groups: cards have some hundred filters,
+	// beyond which drivers receive all multicast frames.
+	MaxGroups = 4096
 )
 
 // maxVLAN is the last VLAN identifier; 4095 is reserved (IEEE 802.1Q).
@@ -94,6 +87,24 @@ func checkClaims(c *link.Claims) error {
 	for _, e := range c.EtherTypes {
 		if e.VLAN > maxVLAN {
 			return fmt.Errorf("EtherType claim on VLAN %d: want 0 (untagged) to %d", e.VLAN, maxVLAN)
+		}
+	}
+	return checkDeviceClaims(c)
+}
+
+// checkDeviceClaims looks at what is asked of the device.
+func checkDeviceClaims(c *link.Claims) error {
+	for _, id := range c.VLANs {
+		if id == 0 || id > maxVLAN {
+			return fmt.Errorf("enable VLAN %d: want 1 to %d", id, maxVLAN)
+		}
+	}
+	if len(c.Groups) > MaxGroups {
+		return fmt.Errorf("%d Ethernet groups: at most %d: claim promiscuous mode instead", len(c.Groups), MaxGroups)
+	}
+	for _, mac := range c.Groups {
+		if mac[0]&1 == 0 {
+			return fmt.Errorf("join the Ethernet group %x: that is a station's address: a group's first byte is odd", mac)
 		}
 	}
 	return nil

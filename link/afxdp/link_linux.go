@@ -11,6 +11,7 @@ import (
 	"github.com/cilium/ebpf"
 	"golang.org/x/sys/unix"
 
+	"github.com/oobnet/oobnet/filter"
 	"github.com/oobnet/oobnet/internal/offheap"
 	"github.com/oobnet/oobnet/link"
 )
@@ -33,20 +34,23 @@ type Link struct {
 
 	stopped atomic.Bool // set by Stop, read by both sides of each queue
 
+	changing sync.Mutex // held by SetFilter and Close, taken before mu
+
 	mu       sync.Mutex // guards what follows: Attach, Select, Stop, Close, statistics
-	filter   *filter
+	gate     *gate
 	groups   *groups
 	region   *offheap.Region
 	memory   *link.Memory
 	attached bool
 	closed   bool
 	stopErr  error
-	filtered FilterStats // the last ones, for after Close
+	filtered filter.Stats // the last ones, for after Close
 }
 
 var (
 	_ link.Link     = (*Link)(nil)
 	_ link.Selector = (*Link)(nil)
+	_ link.Filterer = (*Link)(nil)
 	_ link.Queue    = (*queue)(nil)
 )
 
@@ -79,18 +83,9 @@ func (l *Link) State() link.State {
 	return l.dev.state()
 }
 
-// FilterStats returns the verdicts of the program since Open.
-func (l *Link) FilterStats() FilterStats {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.closed {
-		return l.filtered
-	}
-	return l.filter.stats()
-}
-
 // Select implements link.Selector. While it works, frames of the former and
-// of the new claims are taken.
+// of the new claims are taken. While a filter is set, it and not the claims
+// decides; groups, promiscuous mode and the enabled VLANs apply nevertheless.
 func (l *Link) Select(c *link.Claims) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -109,19 +104,24 @@ func (l *Link) Select(c *link.Claims) error {
 	return nil
 }
 
-// claim joins new groups before the program takes their frames, and leaves old
-// ones after.
+// claim asks the device for frames before the program takes them, and gives up
+// what is no longer wanted after.
 func (l *Link) claim(c *link.Claims) error {
 	wanted := groupsOf(c)
 	if err := l.groups.join(wanted); err != nil {
 		return err
 	}
-	if err := l.filter.apply(c); err != nil {
-		return errors.Join(err, l.groups.leave(wanted, l.groups.joined))
+	wasPromiscuous := l.groups.promiscuous
+	err := l.groups.setPromiscuous(wasPromiscuous || c.Promiscuous)
+	if err == nil {
+		err = l.gate.apply(c)
+	}
+	if err != nil {
+		return errors.Join(err, l.groups.setPromiscuous(wasPromiscuous), l.groups.leave(wanted, l.groups.joined))
 	}
 	former := l.groups.joined
 	l.groups.joined = wanted
-	return l.groups.leave(former, wanted)
+	return errors.Join(l.groups.leave(former, wanted), l.groups.setPromiscuous(c.Promiscuous))
 }
 
 func (l *Link) fail(err error) error { return fmt.Errorf("afxdp: %s: %w", l.dev.name, err) }
@@ -181,7 +181,7 @@ func (l *Link) start(layout link.Layout) (err error) {
 		}
 	}
 	for _, q := range l.queues {
-		if err := l.filter.maps.sockets.Put(uint32(q.id), uint32(q.rxFD)); err != nil {
+		if err := l.gate.maps.sockets.Put(uint32(q.id), uint32(q.rxFD)); err != nil {
 			return fmt.Errorf("give queue %d to the XDP program: %w", q.id, err)
 		}
 	}
@@ -214,7 +214,7 @@ func (l *Link) stop() error {
 func (l *Link) halt() error {
 	var errs []error
 	for _, q := range l.queues {
-		err := l.filter.maps.sockets.Delete(uint32(q.id))
+		err := l.gate.maps.sockets.Delete(uint32(q.id))
 		if err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
 			errs = append(errs, fmt.Errorf("take queue %d from the XDP program: %w", q.id, err))
 		}
@@ -242,13 +242,15 @@ func (l *Link) halt() error {
 
 // Close implements link.Link.
 func (l *Link) Close() error {
+	l.changing.Lock()
+	defer l.changing.Unlock()
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.closed {
 		return nil
 	}
 	err := l.stop()
-	l.filtered = l.filter.stats()
+	l.filtered = l.gate.stats()
 	l.closed = true
 	return errors.Join(err, l.tearDown())
 }
@@ -262,8 +264,8 @@ func (l *Link) tearDown() error {
 	if l.region != nil {
 		errs = append(errs, l.region.Close())
 	}
-	if l.filter != nil {
-		errs = append(errs, l.filter.close())
+	if l.gate != nil {
+		errs = append(errs, l.gate.close())
 	}
 	if l.groups != nil {
 		errs = append(errs, l.groups.close())

@@ -5,6 +5,7 @@ package afxdp
 import (
 	"fmt"
 
+	"github.com/oobnet/oobnet/filter"
 	"github.com/oobnet/oobnet/link"
 )
 
@@ -15,6 +16,7 @@ type Link struct{ link.Link }
 var (
 	_ link.Link     = (*Link)(nil)
 	_ link.Selector = (*Link)(nil)
+	_ link.Filterer = (*Link)(nil)
 )
 
 // Open returns link.ErrNotSupported.
@@ -25,5 +27,14 @@ func Open(ifname string, _ *Config) (*Link, error) {
 // Select returns link.ErrNotSupported.
 func (l *Link) Select(*link.Claims) error { return link.ErrNotSupported }
 
+// SetFilter returns link.ErrNotSupported.
+func (l *Link) SetFilter(filter.Filter) error { return link.ErrNotSupported }
+
+// Divert returns link.ErrNotSupported.
+func (l *Link) Divert(bool) error { return link.ErrNotSupported }
+
 // FilterStats returns zeros.
-func (l *Link) FilterStats() FilterStats { return FilterStats{} }
+func (l *Link) FilterStats() filter.Stats { return filter.Stats{} }
+
+// FilterMap returns link.ErrNotSupported.
+func (l *Link) FilterMap(string) (filter.Map, error) { return nil, link.ErrNotSupported }

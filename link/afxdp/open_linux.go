@@ -77,10 +77,10 @@ func (l *Link) setUp(cfg *Config) error {
 	if l.groups, err = newGroups(l.dev.index); err != nil {
 		return explainPermission(err)
 	}
-	if l.filter, err = newFilter(first + count); err != nil {
+	if l.gate, err = newGate(first + count); err != nil {
 		return explainPermission(err)
 	}
-	native, err := l.filter.attach(l.dev, cfg.Mode)
+	native, err := l.gate.attach(l.dev, cfg.Mode)
 	if err != nil {
 		return err
 	}
@@ -137,9 +137,9 @@ func (d *device) check(cfg *Config) (first, count int, err error) {
 
 // attach puts the program on the device, in the driver if the mode allows it
 // and the driver can, and says whether it is there.
-func (f *filter) attach(d *device, mode Mode) (native bool, err error) {
+func (g *gate) attach(d *device, mode Mode) (native bool, err error) {
 	if mode != Generic {
-		f.hook, err = attachProgram(f.program, d.index, xlink.XDPDriverMode)
+		g.hook, err = attachProgram(g.program(), d.index, xlink.XDPDriverMode)
 		if err == nil {
 			return true, nil
 		}
@@ -149,7 +149,7 @@ func (f *filter) attach(d *device, mode Mode) (native bool, err error) {
 			return false, d.explainAttach(err)
 		}
 	}
-	f.hook, err = attachProgram(f.program, d.index, xlink.XDPGenericMode)
+	g.hook, err = attachProgram(g.program(), d.index, xlink.XDPGenericMode)
 	return false, d.explainAttach(err)
 }
 

@@ -307,13 +307,17 @@ func TestBadClaims(t *testing.T) {
 		{EtherTypes: []link.ClaimEtherType{{VLAN: 4095}}},
 		{IPv4: make([]link.ClaimIPv4, MaxIPv4Claims+1)},
 		{EtherTypes: make([]link.ClaimEtherType, MaxEtherTypeClaims+1)},
+		{VLANs: []uint16{5, 0}},
+		{VLANs: []uint16{4095}},
+		{Groups: []link.MAC{{0x02, 0, 0, 0, 0, 1}}},
+		{Groups: make([]link.MAC, MaxGroups+1)},
 	} {
 		if err := l.Select(c); err == nil {
 			t.Errorf("Select of %d and %d claims worked", len(c.IPv4), len(c.EtherTypes))
 		}
 	}
 	var v uint8
-	if err := l.filter.maps.ipv4.Lookup(keyOfIPv4(claimOurs.IPv4[0]), &v); err != nil {
+	if err := l.gate.maps.ipv4.Lookup(keyOfIPv4(claimOurs.IPv4[0]), &v); err != nil {
 		t.Errorf("a refused Select took the former claims away: %v", err)
 	}
 }

@@ -8,9 +8,12 @@ import (
 	"github.com/cilium/ebpf/asm"
 )
 
-// Verdicts of an XDP program (enum xdp_action in linux/bpf.h).
+// Actions of an XDP program (enum xdp_action in linux/bpf.h).
 const (
+	xdpAborted  = 0
+	xdpDrop     = 1
 	xdpPass     = 2
+	xdpTX       = 3
 	xdpRedirect = 4
 )
 
@@ -21,11 +24,17 @@ const (
 	xdpMDQueue   = 16
 )
 
-// Slots of the counter map.
+// Slots of the counter map. Each frame counts in one.
 const (
-	slotAccepted = 0
-	slotPassed   = 1
-	counterSlots = 2
+	slotDrop = iota
+	slotAccept
+	slotSkip
+	slotVLANAccept
+	slotVLANSkip
+	slotError
+	slotTX
+	slotRedirect
+	counterSlots
 )
 
 // features are the parts of the program that a set of claims needs. What is
@@ -68,11 +77,18 @@ func be32(v uint32) int32 {
 	return int32(binary.NativeEndian.Uint32(b[:]))
 }
 
+// Labels of what programs here share. A user's functions are linked behind
+// such a program, and no C function has a colon in its name.
+const (
+	labelCount = "oobnet:count"
+	labelOut   = "oobnet:out"
+)
+
 // instructions writes the program for some features. See Decide for the same
 // thing in Go.
-func instructions(f features, m *filterMaps) asm.Instructions {
+func instructions(f features, m *gateMaps) asm.Instructions {
 	if !f.ipv4 && !f.etherTypes && !f.allTypes {
-		return countAndReturn(asm.Instructions{asm.Mov.Imm(regL3, xdpPass), asm.Mov.Imm(asm.R1, slotPassed)}, m)
+		return countAndReturn(asm.Instructions{asm.Mov.Imm(regL3, xdpPass), asm.Mov.Imm(asm.R1, slotSkip)}, m)
 	}
 	p := parseEthernet()
 	if f.ipv4 {
@@ -90,8 +106,8 @@ func instructions(f features, m *filterMaps) asm.Instructions {
 	}
 	p = append(p,
 		asm.Mov.Imm(regL3, xdpPass).WithSymbol("pass"),
-		asm.Mov.Imm(asm.R1, slotPassed),
-		asm.Ja.Label("count"),
+		asm.Mov.Imm(asm.R1, slotSkip),
+		asm.Ja.Label(labelCount),
 	)
 	return countAndReturn(append(p, redirect(m)...), m)
 }
@@ -123,7 +139,7 @@ func parseEthernet() asm.Instructions {
 }
 
 // matchIPv4 jumps to accept if an IPv4 or ARP packet is to a claimed address.
-func matchIPv4(m *filterMaps) asm.Instructions {
+func matchIPv4(m *gateMaps) asm.Instructions {
 	p := asm.Instructions{
 		asm.JEq.Imm(regType, be16(etherTypeIPv4), "ipv4"),
 		asm.JNE.Imm(regType, be16(etherTypeARP), "types"),
@@ -161,50 +177,60 @@ func matchMap(m *ebpf.Map, key int32) asm.Instructions {
 
 // redirect gives the frame to the socket of its queue; a queue without one
 // leaves it to the kernel, by the flags of bpf_redirect_map.
-func redirect(m *filterMaps) asm.Instructions {
+func redirect(m *gateMaps) asm.Instructions {
 	return asm.Instructions{
 		asm.LoadMapPtr(asm.R1, m.sockets.FD()).WithSymbol("accept"),
 		asm.LoadMem(asm.R2, regContext, xdpMDQueue, asm.Word),
 		asm.Mov.Imm(asm.R3, xdpPass),
 		asm.FnRedirectMap.Call(),
 		asm.Mov.Reg(regL3, asm.R0),
-		asm.Mov.Imm(asm.R1, slotAccepted),
-		asm.JEq.Imm(asm.R0, xdpRedirect, "count"),
-		asm.Mov.Imm(asm.R1, slotPassed),
+		asm.Mov.Imm(asm.R1, slotAccept),
+		asm.JEq.Imm(asm.R0, xdpRedirect, labelCount),
+		asm.Mov.Imm(asm.R1, slotSkip),
 	}
 }
 
 // countAndReturn ends a program that has its verdict in regL3 and the counter's slot in R1.
-func countAndReturn(p asm.Instructions, m *filterMaps) asm.Instructions {
+func countAndReturn(p asm.Instructions, m *gateMaps) asm.Instructions {
 	return append(p,
-		asm.StoreMem(asm.RFP, keyCounter, asm.R1, asm.Word).WithSymbol("count"),
+		asm.StoreMem(asm.RFP, keyCounter, asm.R1, asm.Word).WithSymbol(labelCount),
 		asm.LoadMapPtr(asm.R1, m.counters.FD()),
 		asm.Mov.Reg(asm.R2, asm.RFP),
 		asm.Add.Imm(asm.R2, keyCounter),
 		asm.FnMapLookupElem.Call(),
-		asm.JEq.Imm(asm.R0, 0, "out"),
+		asm.JEq.Imm(asm.R0, 0, labelOut),
 		// The map is per CPU and the program is not preempted by another
 		// run of itself on the same CPU: a plain increment is enough.
 		asm.LoadMem(asm.R1, asm.R0, 0, asm.DWord),
 		asm.Add.Imm(asm.R1, 1),
 		asm.StoreMem(asm.R0, 0, asm.R1, asm.DWord),
-		asm.Mov.Reg(asm.R0, regL3).WithSymbol("out"),
+		asm.Mov.Reg(asm.R0, regL3).WithSymbol(labelOut),
 		asm.Return(),
 	)
 }
 
 // loadProgram gives the program to the kernel. The hook on the interface holds
 // it as well: closing it here does not take it off.
-func loadProgram(f features, m *filterMaps) (*ebpf.Program, error) {
-	p, err := ebpf.NewProgram(&ebpf.ProgramSpec{
-		Name:         "oobnet_select",
+func loadProgram(f features, m *gateMaps) (*ebpf.Program, error) {
+	return newProgram("oobnet_select", instructions(f, m))
+}
+
+// loadAside makes the program for a link whose diversion is off: every frame
+// is the kernel's, at the least cost.
+func loadAside() (*ebpf.Program, error) {
+	return newProgram("oobnet_aside", asm.Instructions{asm.Mov.Imm(asm.R0, xdpPass), asm.Return()})
+}
+
+func newProgram(name string, p asm.Instructions) (*ebpf.Program, error) {
+	program, err := ebpf.NewProgram(&ebpf.ProgramSpec{
+		Name:         name,
 		Type:         ebpf.XDP,
 		AttachType:   ebpf.AttachXDP,
-		Instructions: instructions(f, m),
+		Instructions: p,
 		License:      "Apache-2.0",
 	})
 	if err != nil {
 		return nil, fmt.Errorf("load the XDP program: %w", err)
 	}
-	return p, nil
+	return program, nil
 }

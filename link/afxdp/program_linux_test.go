@@ -7,20 +7,21 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/oobnet/oobnet/filter"
 	"github.com/oobnet/oobnet/internal/netnstest"
 	"github.com/oobnet/oobnet/link"
 )
 
-// testFilter is a filter with a socket for queue 0 and no interface.
-func testFilter(t *testing.T) *filter {
+// testGate is a gate with a socket for queue 0 and no interface.
+func testGate(t *testing.T) *gate {
 	t.Helper()
 	netnstest.RequireRoot(t)
-	f, err := newFilter(1)
+	g, err := newGate(1)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if err := f.close(); err != nil {
+		if err := g.close(); err != nil {
 			t.Error(err)
 		}
 	})
@@ -29,16 +30,19 @@ func testFilter(t *testing.T) *filter {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { unix.Close(fd) })
-	if err := f.maps.sockets.Put(uint32(0), uint32(fd)); err != nil {
+	if err := g.maps.sockets.Put(uint32(0), uint32(fd)); err != nil {
 		t.Fatal(err)
 	}
-	return f
+	return g
 }
 
+// accepted is how many frames went to the link's sockets.
+func accepted(s filter.Stats) uint64 { return s.Verdicts[filter.Accept] + s.VLANAccepted }
+
 // takes runs the program in the kernel on one frame.
-func takes(t *testing.T, f *filter, frame []byte) bool {
+func takes(t *testing.T, g *gate, frame []byte) bool {
 	t.Helper()
-	verdict, _, err := f.program.Test(frame)
+	verdict, _, err := g.program().Test(frame)
 	if err != nil {
 		t.Fatalf("%d bytes: %v", len(frame), err)
 	}
@@ -86,7 +90,7 @@ func arpTo(dst [4]byte) []byte {
 }
 
 func TestProgram(t *testing.T) {
-	f := testFilter(t)
+	g := testGate(t)
 	mine, other := addr4(1), addr4(2)
 	const own, profinet = 0x88b5, 0x8892
 	oddARP := arpTo(mine)
@@ -136,13 +140,13 @@ func TestProgram(t *testing.T) {
 		{"all of another VLAN", all, ethernet(0x1234, nil, ctag(10)), false},
 		{"802.3 length zero", types, ethernet(0, nil), false},
 	} {
-		if err := f.apply(c.claims); err != nil {
+		if err := g.apply(c.claims); err != nil {
 			t.Fatal(err)
 		}
 		if got := Decide(c.claims, c.frame); got != c.want {
 			t.Errorf("%s: Decide says %v, want %v", c.name, got, c.want)
 		}
-		if got := takes(t, f, c.frame); got != c.want {
+		if got := takes(t, g, c.frame); got != c.want {
 			t.Errorf("%s: the program says %v, want %v", c.name, got, c.want)
 		}
 	}
@@ -151,19 +155,19 @@ func TestProgram(t *testing.T) {
 // TestProgramRandom compares the program and Decide on frames that are made
 // of the right pieces in wrong orders, cut anywhere.
 func TestProgramRandom(t *testing.T) {
-	f := testFilter(t)
+	g := testGate(t)
 	const seed, rounds, frames = 1, 60, 200
 	r := rand.New(rand.NewPCG(seed, 0))
 	taken := 0
 	for range rounds {
 		claims := randomClaims(r)
-		if err := f.apply(claims); err != nil {
+		if err := g.apply(claims); err != nil {
 			t.Fatal(err)
 		}
 		for range frames {
 			frame := randomFrame(r)
 			want := Decide(claims, frame)
-			if got := takes(t, f, frame); got != want {
+			if got := takes(t, g, frame); got != want {
 				t.Fatalf("claims %+v, frame % x: the program says %v, Decide %v", claims, frame, got, want)
 			}
 			if want {
@@ -174,7 +178,7 @@ func TestProgramRandom(t *testing.T) {
 	if total := rounds * frames; taken < total/20 || taken > total*19/20 {
 		t.Errorf("%d of %d random frames were taken: too one-sided to prove much", taken, total)
 	}
-	if s := f.stats(); s.Accepted != uint64(taken) || s.Accepted+s.Passed != rounds*frames {
+	if s := g.stats(); accepted(s) != uint64(taken) || accepted(s)+s.Verdicts[filter.Skip] != rounds*frames {
 		t.Errorf("counters %+v after %d frames, %d of them taken", s, rounds*frames, taken)
 	}
 }
@@ -227,21 +231,21 @@ func randomFrame(r *rand.Rand) []byte {
 
 // TestProgramQueue: a frame of a queue that has no socket is the kernel's.
 func TestProgramQueue(t *testing.T) {
-	f := testFilter(t)
-	if err := f.apply(&link.Claims{IPv4: []link.ClaimIPv4{{Addr: addr4(1)}}}); err != nil {
+	g := testGate(t)
+	if err := g.apply(&link.Claims{IPv4: []link.ClaimIPv4{{Addr: addr4(1)}}}); err != nil {
 		t.Fatal(err)
 	}
 	frame := ethernet(etherTypeIPv4, ipv4(addr4(1), 0, 0))
-	if !takes(t, f, frame) {
+	if !takes(t, g, frame) {
 		t.Error("a claimed frame was passed")
 	}
-	if err := f.maps.sockets.Delete(uint32(0)); err != nil {
+	if err := g.maps.sockets.Delete(uint32(0)); err != nil {
 		t.Fatal(err)
 	}
-	if takes(t, f, frame) {
+	if takes(t, g, frame) {
 		t.Error("a frame was redirected to a queue without a socket")
 	}
-	if s := f.stats(); s.Accepted != 1 || s.Passed != 1 {
+	if s := g.stats(); accepted(s) != 1 || s.Verdicts[filter.Skip] != 1 {
 		t.Errorf("counters %+v, want one of each", s)
 	}
 }
@@ -249,12 +253,12 @@ func TestProgramQueue(t *testing.T) {
 // TestClaimsDiff: what is no longer claimed is no longer taken, and claims
 // that cannot be made leave the former ones.
 func TestClaimsDiff(t *testing.T) {
-	f := testFilter(t)
+	g := testGate(t)
 	var many link.Claims
 	for i := range MaxIPv4Claims {
 		many.IPv4 = append(many.IPv4, link.ClaimIPv4{Addr: [4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)}})
 	}
-	if err := f.apply(&many); err != nil {
+	if err := g.apply(&many); err != nil {
 		t.Fatal(err)
 	}
 	// All others at once: for a moment both are there.
@@ -262,13 +266,13 @@ func TestClaimsDiff(t *testing.T) {
 	for i := range MaxIPv4Claims {
 		others.IPv4 = append(others.IPv4, link.ClaimIPv4{Addr: [4]byte{11, byte(i >> 16), byte(i >> 8), byte(i)}})
 	}
-	if err := f.apply(&others); err != nil {
+	if err := g.apply(&others); err != nil {
 		t.Fatal(err)
 	}
-	if takes(t, f, ethernet(etherTypeIPv4, ipv4([4]byte{10, 0, 0, 1}, 0, 0))) {
+	if takes(t, g, ethernet(etherTypeIPv4, ipv4([4]byte{10, 0, 0, 1}, 0, 0))) {
 		t.Error("a former claim is still taken")
 	}
-	if !takes(t, f, ethernet(etherTypeIPv4, ipv4([4]byte{11, 0, 0, 1}, 0, 0))) {
+	if !takes(t, g, ethernet(etherTypeIPv4, ipv4([4]byte{11, 0, 0, 1}, 0, 0))) {
 		t.Error("a new claim is not taken")
 	}
 	// More than the map holds: past what Select would let through.
@@ -276,16 +280,16 @@ func TestClaimsDiff(t *testing.T) {
 	for i := range 3 * MaxIPv4Claims {
 		tooMany.IPv4 = append(tooMany.IPv4, link.ClaimIPv4{Addr: [4]byte{12, byte(i >> 16), byte(i >> 8), byte(i)}})
 	}
-	if err := f.apply(&tooMany); err == nil {
+	if err := g.apply(&tooMany); err == nil {
 		t.Fatal("more claims than the map holds were accepted")
 	}
-	if !takes(t, f, ethernet(etherTypeIPv4, ipv4([4]byte{11, 0, 0, 1}, 0, 0))) || !takes(t, f, ethernet(0x88b5, nil)) {
+	if !takes(t, g, ethernet(etherTypeIPv4, ipv4([4]byte{11, 0, 0, 1}, 0, 0))) || !takes(t, g, ethernet(0x88b5, nil)) {
 		t.Error("a failed change took former claims away")
 	}
 	entries := 0
 	var k ipv4Key
 	var v uint8
-	for i := f.maps.ipv4.Iterate(); i.Next(&k, &v); {
+	for i := g.maps.ipv4.Iterate(); i.Next(&k, &v); {
 		entries++
 	}
 	if entries != MaxIPv4Claims {

@@ -183,5 +183,3 @@ func dropAll(t testing.TB, h *netnstest.Host) {
 		p.Close()
 	})
 }
-
-const xdpDrop = 1
