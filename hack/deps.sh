@@ -3,6 +3,7 @@
 # are missing: with apt-get, as root, without questions. Where it cannot, it
 # says so and succeeds: the tests that need them skip, and say why.
 set -u
+cd "$(dirname "$0")/.." || exit 1
 
 missing=
 need() { # program package
@@ -17,19 +18,60 @@ if [ "${1:-}" = bench ]; then
 	need dpdk-testpmd dpdk
 	pkg-config --exists libdpdk 2>/dev/null || missing="$missing dpdk-dev pkg-config"
 fi
-[ -n "$missing" ] || exit 0
+# The device models of the driver tests; igb is there since QEMU 8.0.
+qemu=
+if [ "$(uname -m)" = x86_64 ] && ! qemu-system-x86_64 -device help 2>/dev/null | grep -q '"igb"'; then
+	qemu=qemu-system-x86
+fi
+[ -n "$missing$qemu" ] || exit 0
 
 if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null 2>&1; then
-	echo "missing:$missing; to install them: apt-get install$missing (as root)"
+	echo "missing:$missing $qemu; to install them: apt-get install$missing $qemu (as root; on Debian 12 qemu from bookworm-backports)"
 	exit 0
 fi
-install() {
-	# shellcheck disable=SC2086 # a list of names
-	DEBIAN_FRONTEND=noninteractive timeout 300 apt-get install -y -q --no-install-recommends $missing </dev/null >"$log" 2>&1
-}
 log=$(mktemp)
-install || { timeout 120 apt-get update -q </dev/null >/dev/null 2>&1; install; } || {
-	tail -5 "$log"
-	echo "could not install:$missing"
+trap 'rm -f "$log"' EXIT
+apt() { # seconds, arguments of apt-get
+	limit=$1
+	shift
+	DEBIAN_FRONTEND=noninteractive timeout "$limit" apt-get -q "$@" </dev/null >"$log" 2>&1
 }
-rm -f "$log"
+install() { # options and packages, for which the lists are fetched if that helps
+	apt 300 "$@" || {
+		apt 120 update
+		apt 300 "$@"
+	} || {
+		tail -5 "$log"
+		return 1
+	}
+}
+# QEMU of Debian 12 is too old, and that of its backports is not among the
+# sources of most machines. They are added for these calls alone, with lists of
+# their own in the cache: what the machine's apt does stays as it was.
+backports() {
+	suite=bookworm-backports
+	cache=$PWD/.cache/apt
+	mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' 'Codename: bookworm' 2>/dev/null | head -1)
+	mkdir -p "$cache/lists/partial" || return 1
+	{
+		cat /etc/apt/sources.list 2>/dev/null
+		echo "deb ${mirror:-http://deb.debian.org/debian} $suite main"
+	} >"$cache/sources.list"
+	set -- -o "Dir::Etc::sourcelist=$cache/sources.list" -o "Dir::State::lists=$cache/lists"
+	apt 180 "$@" update # what matters of its outcome, the next step shows
+	apt 300 "$@" install -y --no-install-recommends -t "$suite" "$qemu" || {
+		tail -5 "$log"
+		return 1
+	}
+}
+
+if [ -n "$missing" ]; then
+	# shellcheck disable=SC2086 # a list of names
+	install install -y --no-install-recommends $missing || echo "could not install:$missing"
+fi
+if [ -n "$qemu" ]; then
+	case $(. /etc/os-release && echo "${VERSION_CODENAME:-}") in
+	bookworm) backports ;;
+	*) install install -y --no-install-recommends "$qemu" ;;
+	esac || echo "could not install: $qemu; the tests on device models will skip"
+fi
