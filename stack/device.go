@@ -39,6 +39,12 @@ type DeviceConfig struct {
 	BufferSize int
 	// RXBuffers of each queue, a power of two: DefaultRXBuffers by default.
 	RXBuffers int
+	// Queueing is in which order frames leave that have to wait: FIFO by
+	// default, StrictPriority, or one of the application's own. QueueLength is
+	// how many frames may wait for each TX queue, those of the in-band stage not
+	// counted: PoolSize by default. A sender that finds so many gets ENOBUFS.
+	Queueing    Queueing
+	QueueLength int
 	// Poll is how the RX threads wait: link.Adaptive by default.
 	Poll link.PollMode
 	// RXCPUs and TXCPUs pin the thread of queue i to the i-th CPU, and begin
@@ -61,12 +67,20 @@ func (c *DeviceConfig) complete(l link.Link) error {
 			c.BufferSize *= 2
 		}
 	}
+	if c.Queueing == nil {
+		c.Queueing = FIFO
+	}
+	if c.QueueLength == 0 {
+		c.QueueLength = c.PoolSize
+	}
 	if c.RXBuffers == 0 {
 		c.RXBuffers = DefaultRXBuffers
 	}
 	switch {
 	case c.PoolSize < 0 || c.PoolSize > MaxPoolSize:
 		return fmt.Errorf("pool of %d buffers: %w: want at most %d", c.PoolSize, syscall.EINVAL, MaxPoolSize)
+	case c.QueueLength < 0 || c.QueueLength > link.MaxBuffers:
+		return fmt.Errorf("queues of %d frames: %w: want at most %d", c.QueueLength, syscall.EINVAL, link.MaxBuffers)
 	case c.BufferSize > caps.MaxBufferSize:
 		return fmt.Errorf("buffers of %d bytes: %w: this link takes at most %d", c.BufferSize, syscall.EINVAL, caps.MaxBufferSize)
 	case c.BufferSize < frameRoom(l):
@@ -132,9 +146,9 @@ type Device struct {
 	packets []Packet
 	// shares counts the owners of a received buffer that several sockets have.
 	shares []atomic.Int32
-	// queuedFrame describes the frame in a buffer that is on a TX list: written
-	// by the sender before it pushes, read by the queue's owner.
-	queuedFrame []link.Frame
+	// queued describes the frame in a buffer that waits to be sent: written by
+	// the sender before it pushes, then the owner's of the TX queue.
+	queued []Queued
 	// fault is why nothing can be sent now: set by whoever finds out, taken
 	// back by the keeper.
 	fault atomic.Pointer[fault]
@@ -182,6 +196,10 @@ func (s *Stack) Attach(l link.Link, cfg *DeviceConfig) (*Device, error) {
 	if err := s.closedErr(); err != nil {
 		return nil, err
 	}
+	orders, err := d.cfg.disciplines(l)
+	if err != nil {
+		return nil, fmt.Errorf("stack: attach %s: %w", d.name, err)
+	}
 	mem, err := l.Attach(d.cfg.layout(l))
 	if err != nil {
 		return nil, fmt.Errorf("stack: attach %s: %w", d.name, err)
@@ -190,7 +208,7 @@ func (s *Stack) Attach(l link.Link, cfg *DeviceConfig) (*Device, error) {
 	d.number = s.lastDevice
 	d.mem, d.layout, d.poll = mem, mem.Layout(), d.cfg.Poll
 	d.partial = l.Capabilities().PartialChecksum
-	d.build()
+	d.build(orders)
 	s.setDevices(append(s.Devices(), d))
 	for _, p := range s.protocols() {
 		p.Attached(d)
@@ -200,13 +218,13 @@ func (s *Stack) Attach(l link.Link, cfg *DeviceConfig) (*Device, error) {
 }
 
 // build makes the queues and the pool over the region.
-func (d *Device) build() {
+func (d *Device) build(orders []Discipline) {
 	d.rxShift = bits.TrailingZeros(uint(d.layout.RXBuffers))
 	d.next = make(ring.Next, d.layout.Buffers())
 	d.pool.init(d.layout, d.link.MTU())
 	d.packets = make([]Packet, d.layout.Buffers())
 	d.shares = make([]atomic.Int32, d.layout.RXTotal())
-	d.queuedFrame = make([]link.Frame, d.layout.Buffers())
+	d.queued = make([]Queued, d.layout.Buffers())
 	d.inBandThread.init()
 	d.ports.Store(&portTable{})
 	for i := range d.layout.Queues {
@@ -221,7 +239,7 @@ func (d *Device) build() {
 		r.refill()
 		d.rx = append(d.rx, r)
 		t := new(txQueue)
-		t.init(d, q)
+		t.init(d, q, orders[i])
 		d.tx = append(d.tx, t)
 	}
 }
@@ -410,9 +428,8 @@ func (d *Device) gather(found func(uint32)) {
 			d.follow(t.chains[p], found)
 			t.chains[p] = ring.Nil
 		}
-		d.follow(t.inBand.Take(), found)
-		d.follow(t.inBandChain, found)
-		t.inBandChain = ring.Nil
+		t.holds.each(found) // what a discipline has, whatever it makes of it
+		clear(t.holds)
 	}
 }
 

@@ -118,7 +118,7 @@ func (h host) Output(port uint32, dst link.MAC, etherType uint16, packet [][]byt
 		b[n] = 0 // what the buffer held before is nobody's business
 	}
 	f.Off, f.Len = f.Off-HeaderRoom, uint16(n)
-	d.tx[0].enqueueInBand(f)
+	d.tx[0].enqueueInBand(f, p)
 	return true
 }
 

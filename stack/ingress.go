@@ -224,7 +224,7 @@ func (r *rxQueue) sendBack(frames []link.Frame) {
 	}
 	r.seen.forwarded += uint64(len(frames))
 	// An error is the device's, which counts it; the frames are no longer ours.
-	_ = r.dev.SendBatch(frames, r.number, 0)
+	_, _ = r.dev.SendBatch(frames, r.number, 0)
 }
 
 // redirect sends a frame by a device of the stack; nil: there is none. Buffers

@@ -123,6 +123,6 @@ func TestInBandFrameBehindASender(t *testing.T) {
 	}
 	eventually(t, "the TX thread sleeps", q.thread.parked.Load)
 	sent := q.packets.Load()
-	q.leave()
+	q.leave(0)
 	eventually(t, "the frame leaves", func() bool { return q.packets.Load() == sent+1 })
 }

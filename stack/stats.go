@@ -45,12 +45,16 @@ type RXStats struct {
 type TXStats struct {
 	// Packets and Bytes that the link took.
 	Packets, Bytes uint64
-	// Queued counts frames that waited for the TX thread.
-	Queued uint64
+	// Queued counts the frames of sockets that had to wait, Dropped those that
+	// could not: the queue was full.
+	Queued, Dropped uint64
 	// Errors counts doorbells that failed.
 	Errors uint64
 	// InBandNoBuffer counts frames of the in-band stage that found no buffer.
 	InBandNoBuffer uint64
+	// Queueing is what waits for the device, and Queues the same by TX queue.
+	Queueing QueueingStats
+	Queues   []QueueingStats
 }
 
 // PortStats is what a port counted since it was enabled.
@@ -97,9 +101,15 @@ func (d *Device) Stats() DeviceStats {
 	for _, t := range d.tx {
 		st.TX.Packets += t.packets.Load()
 		st.TX.Bytes += t.bytes.Load()
-		st.TX.Queued += t.queued.Load()
 		st.TX.Errors += t.errors.Load()
+		waits := t.queueing()
+		st.TX.Queueing.add(&waits)
+		st.TX.Queues = append(st.TX.Queues, waits)
 	}
+	for p := range st.TX.Queueing.Bands {
+		st.TX.Queued += st.TX.Queueing.Bands[p].Queued
+	}
+	st.TX.Dropped = st.TX.Queueing.Dropped
 	st.Filter = d.filterStats()
 	st.TX.InBandNoBuffer = d.inBandNoBuffer.Load()
 	st.Pool.RXHeld = d.held()

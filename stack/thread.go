@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/oobnet/oobnet/internal/clock"
-	"github.com/oobnet/oobnet/internal/ring"
 	"github.com/oobnet/oobnet/internal/rt"
 	"github.com/oobnet/oobnet/link"
 )
@@ -152,18 +151,16 @@ func (t *txQueue) awaitRoom() bool {
 	if !t.owner.CompareAndSwap(txFree, txOwned) {
 		return true
 	}
-	full := t.full
+	full, there := t.full, t.full || t.has()
 	var err error
 	if full {
 		err = t.q.WaitSend(txFull)
 		t.reclaim()
 	}
-	there := full || t.inBandChain != ring.Nil
-	for _, chain := range t.chains {
-		there = there || chain != ring.Nil
-	}
-	t.leave()
-	if err != nil {
+	// A discipline that has frames and sent none holds them back.
+	idle := !full && t.held > 0
+	t.release()
+	if err != nil || idle {
 		time.Sleep(txFull)
 	}
 	return there

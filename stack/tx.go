@@ -8,6 +8,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/oobnet/oobnet/internal/clock"
 	"github.com/oobnet/oobnet/internal/ring"
 	"github.com/oobnet/oobnet/link"
 )
@@ -43,27 +44,40 @@ const (
 //
 // A sender that finds nobody else sending, and nothing waiting, owns the queue
 // for the moment and rings the doorbell itself. Otherwise it puts its frame on
-// the pile of its priority, from where the TX thread sends it. Nobody waits
-// for anybody: the piles take every buffer there is.
+// a pile, from where the next owner sends it, in the order of the device's
+// queueing: itself if it can be the owner, else whoever owns the queue now,
+// which looks at what waits when it leaves, and sends one burst; the TX thread
+// does the rest. Nobody waits for anybody.
 type txQueue struct {
 	dev *Device
 	q   link.Queue
 	// owner is moved by whoever wants to send: txFree to txOwned and back.
 	owner atomic.Uint32
-	// waiting counts the frames of sockets that are on the piles or in the
-	// owner's chains: senders add before they push, the owner subtracts after
-	// the link took them.
-	waiting atomic.Int32
-	// piles of frames to send, newest first: senders push, the owner takes all.
-	piles [Priorities]ring.Pile
-	// inBand and waitingInBand are the same for the in-band stage.
-	inBand        ring.Pile
+	// waiting counts the frames of sockets that are on the piles or with the
+	// owner: senders add before they push, the owner subtracts after the link
+	// took them. limit is the most that it may be, peak the most that it was.
+	waiting, peak atomic.Int32
+	limit         int32
+	// bands of sockets, 1 or Priorities; each has a pile. shaped: the
+	// discipline sees every frame.
+	bands  int
+	shaped bool
+	// piles of frames to send, newest first: senders push, the owner takes
+	// all. The last one is the in-band stage's.
+	piles [Priorities + 1]ring.Pile
+	// waitingInBand is waiting for the in-band stage, and overtaken counts the
+	// frames that left since it had a turn: owners add.
 	waitingInBand atomic.Int32
+	overtaken     atomic.Uint32
 
 	// What follows belongs to the owner. A chain is the first buffer of what
 	// was taken off a pile, oldest first.
-	chains      [Priorities]uint32
-	inBandChain uint32
+	chains [Priorities + 1]uint32
+	// discipline orders what waits, nil: the bands do. It has held frames, whose
+	// buffers are those in holds.
+	discipline  Discipline
+	held        int
+	holds       bitset
 	full        bool // the link had no room for all of the last burst
 	unreclaimed int  // frames passed since the last reclaim
 	// sent is what is not in the queue's counters yet, and portSent what is not
@@ -72,12 +86,15 @@ type txQueue struct {
 	port           *Port
 	one            [1]link.Frame
 	burst          [txBurst]link.Frame
+	origin         [txBurst]origin
+	exchange       [handOver]Queued
 	done           [txDone]uint32
 
 	thread parker
 	info   ThreadInfo
-	// Written by the owner, but for queued, which senders write; read by Stats.
-	packets, bytes, errors, queued atomic.Uint64
+	// Written by the owner, read by Stats. books are of the bands.
+	packets, bytes, errors, astray atomic.Uint64
+	books                          [Priorities + 1]bandBooks
 }
 
 // frameCount counts frames and their bytes.
@@ -90,14 +107,17 @@ func (c *frameCount) add(frames []link.Frame) {
 	}
 }
 
-func (t *txQueue) init(d *Device, q link.Queue) {
-	t.dev, t.q = d, q
+func (t *txQueue) init(d *Device, q link.Queue, order Discipline) {
+	t.dev, t.q, t.discipline = d, q, order
+	_, t.shaped = order.(Shaper)
+	if order != nil {
+		t.holds = make(bitset, (d.layout.Buffers()+63)/64)
+	}
+	t.bands, t.limit = bands(d.cfg.Queueing), int32(d.cfg.QueueLength)
 	for p := range t.piles {
 		t.piles[p].Init(d.next)
 		t.chains[p] = ring.Nil
 	}
-	t.inBand.Init(d.next)
-	t.inBandChain = ring.Nil
 	t.thread.init()
 }
 
@@ -106,24 +126,31 @@ func (t *txQueue) init(d *Device, q link.Queue) {
 //
 //oobnet:hot
 func (t *txQueue) send(f link.Frame, p *Port, priority int) error {
-	if t.waiting.Load() == 0 {
-		if t.owner.CompareAndSwap(txFree, txOwned) {
-			t.one[0] = f
-			took, err := t.pass(t.one[:])
-			if took == 1 && p != nil {
-				t.countPort(p, t.one[:])
-			}
-			t.leave()
-			if took == 1 {
-				return err
-			}
-			// The link's ring is full: wait on the pile.
+	if t.direct() {
+		t.one[0] = f
+		took, err := t.pass(t.one[:])
+		if took == 1 && p != nil {
+			t.countPort(p, t.one[:])
 		}
+		t.leave(took)
+		if took == 1 {
+			return err
+		}
+		// The link's ring is full: the frame has to wait.
 	}
-	if p != nil {
+	one := [1]link.Frame{f}
+	n, err := t.enqueue(one[:], p, priority)
+	if n == 1 && p != nil {
 		p.countSent(1, uint64(f.Len))
 	}
-	return t.enqueue(f, priority)
+	return err
+}
+
+// direct makes the caller the owner of a queue where nothing waits.
+//
+//oobnet:hot
+func (t *txQueue) direct() bool {
+	return t.waiting.Load() == 0 && !t.shaped && t.owner.CompareAndSwap(txFree, txOwned)
 }
 
 // countPort counts frames for a port. Owner only.
@@ -150,21 +177,24 @@ func (p *Port) countSent(packets, bytes uint64) {
 	p.txBytes.Add(bytes)
 }
 
-// sendBatch is send for several frames with one doorbell. It never fails in
-// part: what the link has no room for waits on the pile.
-func (t *txQueue) sendBatch(frames []link.Frame, priority int) error {
+// sendBatch is send for several frames with one doorbell. What the link has no
+// room for waits; what cannot wait is lost, from the end. It returns how many
+// were sent or wait.
+func (t *txQueue) sendBatch(frames []link.Frame, p *Port, priority int) (int, error) {
 	var err error
 	took := 0
-	if t.waiting.Load() == 0 && t.owner.CompareAndSwap(txFree, txOwned) {
+	if t.direct() {
 		took, err = t.pass(frames)
-		t.leave()
+		t.leave(took)
 	}
-	for i := range frames[took:] {
-		if refused := t.enqueue(frames[took+i], priority); refused != nil {
+	if took < len(frames) {
+		queued, refused := t.enqueue(frames[took:], p, priority)
+		took += queued
+		if refused != nil {
 			err = refused
 		}
 	}
-	return err
+	return took, err
 }
 
 // pass gives frames to the link and rings the doorbell. Owner only.
@@ -194,40 +224,80 @@ func (t *txQueue) pass(frames []link.Frame) (took int, err error) {
 	return took, err
 }
 
-// leave ends the ownership. Whoever queued a frame meanwhile, the in-band stage
-// too, has found the queue owned, and relies on this look at what waits.
+// leave ends a sender's ownership. Whoever queued a frame meanwhile, the in-band
+// stage too, has found the queue owned, and relies on this look at what waits.
 //
 //oobnet:hot
-func (t *txQueue) leave() {
+func (t *txQueue) leave(sent int) {
+	t.owner.Store(txFree)
+	if !t.idle() {
+		t.attend(sent)
+	}
+}
+
+// attend sends one burst of what came while the caller owned the queue: waking
+// the TX thread takes a hundred times as long. Frames of the in-band stage are
+// left to that thread, unless it has never been faster than the senders.
+func (t *txQueue) attend(sent int) {
+	if t.waiting.Load() == 0 && t.overtaken.Add(uint32(sent)) < inBandAfter {
+		t.thread.unpark()
+		return
+	}
+	t.drain()
+}
+
+// release ends the ownership of whoever has sent what it could: the rest is the
+// TX thread's.
+//
+//oobnet:hot
+func (t *txQueue) release() {
 	t.owner.Store(txFree)
 	if !t.idle() {
 		t.thread.unpark()
 	}
 }
 
-// enqueue leaves a frame to the TX thread (in manual mode: to Device.Poll). On
-// a closed queue the frame is lost and its buffer taken back: net.ErrClosed.
+// enqueue leaves frames to the order of the queue, and returns for how many
+// there was room: the others are lost, ENOBUFS. On a closed queue all are:
+// net.ErrClosed. If nobody owns the queue, the caller sends a burst.
 //
 //oobnet:hot
-func (t *txQueue) enqueue(f link.Frame, priority int) error {
+func (t *txQueue) enqueue(frames []link.Frame, p *Port, priority int) (n int, err error) {
 	if t.owner.Load() == txClosed {
-		t.dev.takeBack([]uint32{f.Index})
-		return net.ErrClosed
+		t.dev.refuse(frames)
+		return 0, net.ErrClosed
 	}
-	t.dev.queuedFrame[f.Index] = f
-	t.waiting.Add(1)
-	t.piles[min(max(priority, 0), Priorities-1)].Push(f.Index)
-	t.queued.Add(1)
-	t.thread.unpark()
-	return nil
+	priority = min(max(priority, 0), Priorities-1)
+	if n = t.admit(len(frames), priority); n < len(frames) {
+		t.dev.refuse(frames[n:])
+		err = errQueueFull
+	}
+	t.push(frames[:n], p, priority)
+	t.drain()
+	return n, err
+}
+
+// errQueueFull is one value: a sender that meets a full queue allocates nothing.
+var errQueueFull = fmt.Errorf("stack: the TX queue is full: raise DeviceConfig.QueueLength, or send less: %w", syscall.ENOBUFS)
+
+// refuse takes back the buffers of frames that will not be sent.
+func (d *Device) refuse(frames []link.Frame) {
+	var one [1]uint32
+	for i := range frames {
+		one[0] = frames[i].Index
+		d.takeBack(one[:])
+	}
 }
 
 // enqueueInBand is enqueue for the in-band stage, whose frames a sender need
-// not line up behind: they are not counted as waiting.
-func (t *txQueue) enqueueInBand(f link.Frame) {
-	t.dev.queuedFrame[f.Index] = f
+// not line up behind: they are not counted as waiting, and the TX thread sends
+// them.
+func (t *txQueue) enqueueInBand(f link.Frame, p *Port) {
+	f.Time = clock.Now()
+	t.dev.queued[f.Index] = Queued{Frame: f, Port: p, Priority: bandInBand}
+	t.books[bandInBand].queued.Add(1)
 	t.waitingInBand.Add(1)
-	t.inBand.Push(f.Index)
+	t.piles[bandInBand].Push(f.Index)
 	t.thread.unpark()
 }
 
@@ -241,57 +311,17 @@ func (t *txQueue) pushed() bool {
 			return true
 		}
 	}
-	return t.inBand.Len() > 0
+	return false
 }
 
-// drain sends a burst of what is on the piles, and reports whether it sent
-// anything. It does nothing if somebody else owns the queue: that one looks at
-// waiting when it leaves.
-//
-//oobnet:hot
-func (t *txQueue) drain() (sent bool) {
-	if t.idle() || !t.owner.CompareAndSwap(txFree, txOwned) {
-		return false
-	}
-	// Sockets come before the in-band stage, and a burst is of one or the other.
-	n, waiting := 0, &t.waiting
-	for p := Priorities - 1; p >= 0; p-- {
-		n = t.take(&t.chains[p], &t.piles[p], n, txBurst)
-	}
-	chain := &t.chains[Priorities-1]
-	if n == 0 {
-		waiting, chain = &t.waitingInBand, &t.inBandChain
-		n = t.take(chain, &t.inBand, 0, txBurstInBand)
-	}
-	took, _ := t.pass(t.burst[:n])
-	// What the link had no room for has been in turn once: it goes first.
-	for i := n - 1; i >= took; i-- {
-		t.inBand.SetNext(t.burst[i].Index, *chain)
-		*chain = t.burst[i].Index
-	}
-	waiting.Add(-int32(took))
-	t.full = took < n
-	t.leave()
-	return took > 0
-}
-
-// take moves frames from a chain, refilled from its pile, to the burst, which
-// holds n already, and returns how many it holds then.
-//
-//oobnet:hot
-func (t *txQueue) take(chain *uint32, pile *ring.Pile, n, limit int) int {
-	for n < limit {
-		if *chain == ring.Nil {
-			*chain = pile.TakeOldest()
+// has reports whether the owner has frames of its own. Owner only.
+func (t *txQueue) has() bool {
+	for _, chain := range t.chains {
+		if chain != ring.Nil {
+			return true
 		}
-		if *chain == ring.Nil {
-			break
-		}
-		t.burst[n] = t.dev.queuedFrame[*chain]
-		*chain = pile.Next(*chain)
-		n++
 	}
-	return n
+	return t.held > 0
 }
 
 // reclaim takes completed buffers back into the pool, and publishes what was
@@ -322,19 +352,19 @@ func (t *txQueue) reclaim() {
 func (t *txQueue) tryReclaim() {
 	if t.owner.CompareAndSwap(txFree, txOwned) {
 		t.reclaim()
-		t.leave()
+		t.leave(0)
 	}
 }
 
 // SendBatch is Device.SendBatch on the port's device, counted for the port.
-func (p *Port) SendBatch(frames []link.Frame, queue, priority int) error {
+func (p *Port) SendBatch(frames []link.Frame, queue, priority int) (int, error) {
+	n, err := p.dev.txQueue(queue).sendBatch(frames, p, priority)
 	bytes := 0
-	for i := range frames {
+	for i := range frames[:n] {
 		bytes += int(frames[i].Len)
 	}
-	p.txPackets.Add(uint64(len(frames)))
-	p.txBytes.Add(uint64(bytes))
-	return p.dev.SendBatch(frames, queue, priority)
+	p.countSent(uint64(n), uint64(bytes))
+	return n, err
 }
 
 // flushAgain rings the doorbell for what was left in the ring when the wire
@@ -346,7 +376,7 @@ func (t *txQueue) flushAgain() {
 			t.dev.linkFailed(err)
 		}
 		t.reclaim()
-		t.leave()
+		t.leave(0)
 	}
 }
 
@@ -354,7 +384,8 @@ func (t *txQueue) flushAgain() {
 // whose buffer was the caller's and is no longer, also on an error. Frames of
 // one caller with one queue hint and priority keep their order; a priority out
 // of range is cut to it. An error wraps ENETDOWN or ENODEV (the frame may leave
-// when the wire is back), EMSGSIZE, or is net.ErrClosed.
+// when the wire is back), ENOBUFS where as many frames wait as may
+// (DeviceConfig.QueueLength; the frame is lost), or is net.ErrClosed.
 //
 //oobnet:hot
 func (d *Device) Send(f link.Frame, queue, priority int) error {
@@ -366,9 +397,10 @@ func (p *Port) Send(f link.Frame, queue, priority int) error {
 	return p.dev.txQueue(queue).send(f, p, priority)
 }
 
-// SendBatch is Send for several frames with one doorbell.
-func (d *Device) SendBatch(frames []link.Frame, queue, priority int) error {
-	return d.txQueue(queue).sendBatch(frames, priority)
+// SendBatch is Send for several frames with one doorbell. It returns how many,
+// from the front, were sent or wait to be; the others are lost.
+func (d *Device) SendBatch(frames []link.Frame, queue, priority int) (int, error) {
+	return d.txQueue(queue).sendBatch(frames, nil, priority)
 }
 
 // txQueue is the queue of a hint; a division only where there is a choice.

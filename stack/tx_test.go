@@ -51,7 +51,7 @@ func askInBand(t *testing.T, l *fakeLink, h *stacktest.Host) {
 func TestStrictPriority(t *testing.T) {
 	leaktest.Check(t)
 	l := newFakeLink(1)
-	h := fakeHost(t, l, manual())
+	h := fakeHost(t, l, strict())
 	q := l.queues[0]
 	l.set(func() { q.txRoom = 0 })
 	askInBand(t, l, h)
@@ -79,13 +79,20 @@ func TestStrictPriority(t *testing.T) {
 	}
 }
 
-// TestTinyRing lets two frames leave at a time. What was in turn and found no
-// room goes first, so that nobody's order is lost; whatever is more urgent
-// goes before what has not been in turn.
+// strict is manual with strict priority.
+func strict() *stacktest.Options {
+	o := manual()
+	o.Device.Queueing = stack.StrictPriority
+	return o
+}
+
+// TestTinyRing lets two frames leave at a time. What found no room goes back in
+// front of its own priority, so that nobody's order is lost, and what is more
+// urgent and comes then goes before it.
 func TestTinyRing(t *testing.T) {
 	leaktest.Check(t)
 	l := newFakeLink(1)
-	h := fakeHost(t, l, manual())
+	h := fakeHost(t, l, strict())
 	q := l.queues[0]
 	l.set(func() { q.txRoom = 0 })
 	askInBand(t, l, h)
@@ -126,8 +133,8 @@ func TestTinyRing(t *testing.T) {
 	if next['1'] != low || next['6'] != more {
 		t.Fatalf("not all frames left: %v", got)
 	}
-	if position['6'] > position['1'] {
-		t.Errorf("urgent frames left after all others: %v", got)
+	if position['6'] != 2+more-1 {
+		t.Errorf("urgent frames waited for more than the two that were gone: %v", got)
 	}
 }
 
@@ -147,8 +154,8 @@ func TestOneDoorbellABatch(t *testing.T) {
 			}
 			frames = append(frames, rawFrame(h.Device, f, []byte{mark, byte(i)}))
 		}
-		if err := h.Port.SendBatch(frames, 0, 0); err != nil {
-			t.Fatal(err)
+		if n, err := h.Port.SendBatch(frames, 0, 0); err != nil || n != len(frames) {
+			t.Fatal(n, err)
 		}
 	}
 	batch(10, 0)
@@ -300,7 +307,7 @@ func TestLinkFails(t *testing.T) {
 	if _, err := d.AllocWait(nil, nil); !errors.Is(err, syscall.ENETDOWN) {
 		t.Errorf("alloc that waits: %v", err)
 	}
-	if err := d.SendBatch([]link.Frame{second}, 0, 0); !errors.Is(err, syscall.ENETDOWN) {
+	if _, err := d.SendBatch([]link.Frame{second}, 0, 0); !errors.Is(err, syscall.ENETDOWN) {
 		t.Errorf("send batch: %v", err)
 	}
 	if st := d.Stats().TX; st.Errors != 2 {
@@ -363,7 +370,7 @@ func TestSendAfterClose(t *testing.T) {
 	if err := d.Send(held[0], 0, 0); !errors.Is(err, net.ErrClosed) {
 		t.Errorf("send: %v", err)
 	}
-	if err := d.SendBatch(held[1:2], 0, 7); !errors.Is(err, net.ErrClosed) {
+	if _, err := d.SendBatch(held[1:2], 0, 7); !errors.Is(err, net.ErrClosed) {
 		t.Errorf("send batch: %v", err)
 	}
 	d.Free(held[2])
@@ -376,7 +383,7 @@ func TestSendAfterClose(t *testing.T) {
 func TestPriorityOutOfRange(t *testing.T) {
 	leaktest.Check(t)
 	l := newFakeLink(1)
-	h := fakeHost(t, l, manual())
+	h := fakeHost(t, l, strict())
 	q := l.queues[0]
 	l.set(func() { q.txRoom = 0 })
 	for i, p := range []int{3, -1, stack.Priorities, 0, 7, 1 << 40} {

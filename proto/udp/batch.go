@@ -1,6 +1,7 @@
 package udp
 
 import (
+	"errors"
 	"net"
 	"net/netip"
 	"syscall"
@@ -142,8 +143,12 @@ func (c *Conn) flushBatch() error {
 	if n == 0 {
 		return nil
 	}
-	if err := port.SendBatch(c.batch.frames[:n], c.flow, int(c.priority.Load())); err != nil {
-		c.batch.unsent = min(c.batch.unsent, c.batch.first)
+	if sent, err := port.SendBatch(c.batch.frames[:n], c.flow, int(c.priority.Load())); err != nil {
+		if !errors.Is(err, syscall.ENOBUFS) {
+			sent = 0 // with the device, which has no wire
+		}
+		// Frames of one batch are those of messages that follow each other.
+		c.batch.unsent = min(c.batch.unsent, c.batch.first+sent)
 		return c.opError("write", nil, err)
 	}
 	return nil
