@@ -126,9 +126,12 @@ func (t *tables) first(rows *[dimensions]uint32) int {
 	}
 	for ; candidates != 0; candidates &= candidates - 1 {
 		w := bits.TrailingZeros64(candidates)
+		words := t.block[(1+w)*wordSize:]
 		word := ^uint64(0)
 		for _, d := range t.order {
-			word &= binary.NativeEndian.Uint64(t.block[int(rows[d])+(1+w)*wordSize:])
+			if word &= binary.NativeEndian.Uint64(words[rows[d]:]); word == 0 {
+				break
+			}
 		}
 		if word != 0 {
 			return w*64 + bits.TrailingZeros64(word)

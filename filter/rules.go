@@ -8,8 +8,10 @@ import (
 	"syscall"
 )
 
-// Bounds of Rules. With both reached in every field the tables take 64 MiB and
-// are made in less than a second; 1 000 rules that use every field take 2 MiB.
+// Bounds of Rules. With both reached in every field the tables take less than
+// 64 MiB and are made in less than a second; those of 1 000 rules that use every
+// field take 1 to 8 MiB, as the addresses lie, and those of a few rules on ports
+// 130 KiB.
 const (
 	// MaxRules is how many rules there may be: a match is found through one
 	// 64-bit word with a bit for each 64 rules.

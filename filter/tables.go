@@ -134,12 +134,20 @@ func (t *tables) direct(d dimension, value uint16) uint32 {
 func (t *tables) trie(d dimension, addr uint32) uint32 {
 	at := t.dims[d].index
 	e := binary.NativeEndian.Uint16(t.block[at+int(addr>>16)*classSize:])
-	at += trieRootSize
-	for shift := 8; e&trieNode != 0 && shift >= 0; shift -= 8 {
-		node := at + int(e&^trieNode)*trieNodeSize
-		e = binary.NativeEndian.Uint16(t.block[node+int(addr>>shift&0xff)*classSize:])
+	if at += trieRootSize; e&trieNode != 0 {
+		e = t.node(at, e, addr>>8)
+		if e&trieNode != 0 {
+			e = t.node(at, e, addr)
+		}
 	}
 	return t.row(d, e)
+}
+
+// node is the entry for the low byte of part in a node of a trie whose nodes
+// begin at at.
+func (t *tables) node(at int, node uint16, part uint32) uint16 {
+	at += int(node&^trieNode)*trieNodeSize + int(part&0xff)*classSize
+	return binary.NativeEndian.Uint16(t.block[at:])
 }
 
 // hash looks a MAC address up.
