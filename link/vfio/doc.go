@@ -1,0 +1,25 @@
+// Package vfio is a link on a NIC that this process owns whole: a driver of our
+// own in user space, over Linux's VFIO. The kernel has no driver on the NIC, and
+// nothing of its network stack; frames go from the wire into the link's region
+// and from there to the wire, without a copy and without a system call.
+//
+// # How it is built
+//
+//	link.Link      what the stack knows
+//	   │
+//	vfio           the contract's side of a NIC: owners of buffers, waits, Stop
+//	   │           and Drain, watchdog, hot unplug, claims to filters, counters
+//	   ├──────▶ internal/driver   the seam between link and driver
+//	   │
+//	e1000          registers and descriptors of one family
+//	   │
+//	   ├──────▶ internal/bus      the seam between driver and bus
+//	   │
+//	bus/kernel     VFIO: groups, containers, mapped registers, DMA, eventfds
+//	bus/model      plain memory, for tests and for the cost of a driver alone
+//	bus/bustest    a device model of QEMU over qtest, for tests
+//
+// A driver is found by PCI id in a table; ixgbe has its place there as a folder
+// beside e1000. Read a driver from the top: registers used, init, receive,
+// transmit, close, with the datasheet's section at each step.
+package vfio
