@@ -1,6 +1,7 @@
 package filter
 
 import (
+	"encoding"
 	"fmt"
 	"net/netip"
 	"os"
@@ -77,6 +78,12 @@ type Rules struct {
 	fallback Verdict
 	tables   *tables // nil: the zero Rules
 }
+
+var (
+	_ Filter                   = (*Rules)(nil)
+	_ encoding.TextMarshaler   = (*Rules)(nil)
+	_ encoding.TextUnmarshaler = (*Rules)(nil)
+)
 
 // NewRules makes a filter of rules and the verdict for frames that none of
 // them matches. It copies what it is given. An error wraps syscall.EINVAL and

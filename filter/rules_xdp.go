@@ -19,7 +19,9 @@ const (
 // XDP returns the rules as a program that reads the same tables as the matcher
 // here. It is specialised to the fields that some rule uses: for what no rule
 // looks at it has no code. A tag that the device has stripped is not in the
-// bytes that it sees: switch rx-vlan-offload off.
+// bytes that it sees: switch rx-vlan-offload off. It needs bounded loops
+// (Linux 5.3). Kernels that hold the value of an array to what kmalloc gives,
+// 4 MiB, refuse larger tables: join entries to ranges and prefixes there.
 func (r *Rules) XDP() (*XDP, error) {
 	t, err := r.compiled()
 	if err != nil {

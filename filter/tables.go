@@ -37,16 +37,6 @@ type dimensionSet uint16
 
 func (s dimensionSet) has(d dimension) bool { return s>>d&1 != 0 }
 
-// any says whether s has one of the dimensions.
-func (s dimensionSet) any(dims ...dimension) bool {
-	for _, d := range dims {
-		if s.has(d) {
-			return true
-		}
-	}
-	return false
-}
-
 // Shapes of what is in the block, in bytes.
 const (
 	classSize = 2 // a class is a uint16
