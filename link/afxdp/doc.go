@@ -22,6 +22,25 @@
 //   - ARP for IPv4 over Ethernet is taken if (VLAN, target address) is claimed.
 //   - Any frame is taken if (VLAN, EtherType) or all of the VLAN is claimed.
 //
+// # Filters
+//
+// A filter ([Link.SetFilter]) takes the place of the claims. Its program is
+// linked as a function behind an entry program of the link's, which turns the
+// verdict into an action and counts it: accept is a redirect to the socket of
+// the frame's queue, or the kernel's if the queue has none; skip is XDP_PASS;
+// vlan accepts if the id is among [link.Claims].VLANs; a number that is no
+// verdict drops the frame. A plain XDP program, written for libxdp, decides on
+// its own actions, with the link's sockets in the place of its xsks_map. XDP_TX
+// and redirects are the driver's to carry out, and its statistics tell of their
+// errors; on veth, XDP_TX needs a program on the peer too, or GRO there.
+//
+// Programs are exchanged on one bpf_link, so each frame meets one of them, and
+// a filter that the kernel refuses changes nothing. [Link.Divert] puts a program
+// in their place that passes everything, without closing anything.
+//
+// While the link is open, the device's rx-vlan-offload is off: XDP does not see
+// a tag that the device has stripped.
+//
 // # Sockets and memory
 //
 // Each queue has two sockets that share the region: one only receives, one

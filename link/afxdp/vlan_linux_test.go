@@ -3,7 +3,6 @@ package afxdp
 import (
 	"bytes"
 	"net/netip"
-	"strings"
 	"testing"
 	"time"
 	"unsafe"
@@ -102,38 +101,5 @@ func TestVLANTagsKept(t *testing.T) {
 	}
 	if !stripping(d) {
 		t.Error("a closed link has not switched VLAN tag stripping on again")
-	}
-}
-
-// TestGroups: the device is asked for the groups that are claimed, and for no
-// others afterwards.
-func TestGroups(t *testing.T) {
-	leaktest.Check(t)
-	w := kernelPair(t, 1)
-	l := openOn(t, w.A, nil, nil)
-	has := func(mac string) bool {
-		list, err := w.A.Exec("cat", "/proc/thread-self/net/dev_mcast")
-		if err != nil {
-			t.Skipf("no list of groups: %v", err)
-		}
-		return strings.Contains(string(list), mac)
-	}
-	const first, second = "01005e010203", "01005e040506"
-	group := func(a ...byte) link.ClaimIPv4 { return link.ClaimIPv4{Addr: [4]byte(a)} }
-	for _, c := range []struct {
-		claims        []link.ClaimIPv4
-		first, second bool
-	}{
-		{[]link.ClaimIPv4{group(224, 1, 2, 3), group(192, 0, 2, 10)}, true, false},
-		{[]link.ClaimIPv4{group(239, 129, 2, 3), group(239, 4, 5, 6)}, true, true}, // another group, the same address
-		{[]link.ClaimIPv4{group(239, 4, 5, 6), {VLAN: 5, Addr: [4]byte{239, 4, 5, 6}}}, false, true},
-		{nil, false, false},
-	} {
-		if err := l.Select(&link.Claims{IPv4: c.claims}); err != nil {
-			t.Fatal(err)
-		}
-		if a, b := has(first), has(second); a != c.first || b != c.second {
-			t.Errorf("claims %v: joined %v and %v, want %v and %v", c.claims, a, b, c.first, c.second)
-		}
 	}
 }
