@@ -1,10 +1,12 @@
 // Package rt makes threads fit for real time: named, pinned to a core, with a
-// real-time priority. What a machine refuses is reported, never swallowed.
+// real-time priority, exact timers, a stack that is there; and memory that
+// stays where it is. What a machine refuses is reported, never swallowed.
 package rt
 
 import (
 	"errors"
 	"runtime"
+	"time"
 )
 
 // MaxPriority is the highest priority of SCHED_FIFO.
@@ -18,6 +20,15 @@ type Options struct {
 	CPUs []int
 	// Priority of SCHED_FIFO, 1 to MaxPriority; 0: ordinary scheduling.
 	Priority int
+	// TimerSlack is by how much the kernel may put off the end of a wait to
+	// bundle it with others, 1 ns at least; 0: what the process was started
+	// with, commonly 50 us. Threads of SCHED_FIFO have none in any case.
+	TimerSlack time.Duration
+	// Stack is how many bytes of stack are made and touched before f runs,
+	// rounded up to a power of two, MaxStack at most; 0: none. They stay: the
+	// collector does not shrink the stack while f runs. f may use half of them
+	// without a fault or a copy, and all it likes beyond with one.
+	Stack int
 }
 
 // Go runs f on an operating system thread of its own, which ends with f: no
@@ -33,9 +44,11 @@ func Go(o Options, started func(refused error), f func()) {
 		runtime.LockOSThread()
 		// No unlock: the runtime ends a thread whose goroutine ends locked.
 		err := errors.Join(apply(o)...)
-		if started != nil {
-			started(err)
-		}
-		f()
+		withStack(o.Stack, func() {
+			if started != nil {
+				started(err)
+			}
+			f()
+		})
 	}()
 }

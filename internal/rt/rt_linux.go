@@ -25,6 +25,13 @@ func apply(o Options) (refused []error) {
 			refused = append(refused, fmt.Errorf("rt: thread %q to CPUs %v: %w: see lscpu for the CPUs there are", o.Name, o.CPUs, err))
 		}
 	}
+	// Before the priority: the kernel takes no slack from threads that have one,
+	// and this one is to have it when it loses its priority.
+	if o.TimerSlack > 0 {
+		if err := unix.Prctl(unix.PR_SET_TIMERSLACK, uintptr(o.TimerSlack), 0, 0, 0); err != nil {
+			refused = append(refused, fmt.Errorf("rt: timer slack of %v for thread %q: %w", o.TimerSlack, o.Name, err))
+		}
+	}
 	if o.Priority > 0 {
 		attr := unix.SchedAttr{Size: unix.SizeofSchedAttr, Policy: unix.SCHED_FIFO, Priority: uint32(o.Priority)}
 		if err := unix.SchedSetAttr(0, &attr, 0); err != nil {
