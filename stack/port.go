@@ -191,6 +191,7 @@ func (s *Stack) removePort(p *Port) {
 	p.addrs = nil
 	s.front.DropPort(p)
 	s.note(s.reroute())
+	d.unwatch(p.vlan)
 	if !d.dead.Load() {
 		s.note(s.selectClaims(d))
 	}

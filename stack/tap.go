@@ -147,6 +147,22 @@ func (ws *watchers) with(t Tap, w *Watch) *watchers {
 	return n
 }
 
+// unwatch ends what taps watch on a VLAN: it ends with the VLAN's port. Under
+// the stack's mutex.
+func (d *Device) unwatch(vlan uint16) {
+	ws := d.watchers.Load()
+	if ws == nil {
+		return
+	}
+	for i := range ws.list {
+		w := ws.list[i].watch
+		w.Types = slices.DeleteFunc(slices.Clone(w.Types), func(c link.ClaimEtherType) bool { return c.VLAN == vlan })
+		if len(w.Types) != len(ws.list[i].watch.Types) {
+			d.watchers.Store(d.watchers.Load().with(ws.list[i].tap, &w))
+		}
+	}
+}
+
 // claimWatched adds what taps want of the device. Under the stack's mutex.
 func (d *Device) claimWatched(claims *link.Claims) {
 	ws := d.watchers.Load()
@@ -179,8 +195,9 @@ func (ws *watchers) sent(d *Device, frames []link.Frame) {
 //oobnet:hot
 func (r *rxQueue) show(ws []watcher, frames []link.Frame, ports *portTable) []link.Frame {
 	var types [MaxBatch]uint16
+	var whose [MaxBatch]*Port // what a tap takes is not to be asked any more
 	for i := range frames {
-		types[i] = r.describe(&frames[i], ports)
+		types[i], whose[i] = r.describe(&frames[i], ports)
 	}
 	r.watched.Share = r.run.Share
 	for w := range ws {
@@ -198,32 +215,32 @@ func (r *rxQueue) show(ws []watcher, frames []link.Frame, ports *portTable) []li
 			r.countRun(&r.watched)
 		}
 	}
-	return r.settleShown(frames, ports)
+	return r.settleShown(frames, &whose)
 }
 
-// describe fills in what can be said of any frame, and returns its EtherType.
-// One that is shorter than its header is for the analysers alone: it has no
-// type, and no payload.
+// describe fills in what can be said of any frame, and returns its EtherType and
+// its port. One that is shorter than its header is for the analysers alone: it
+// has no type, and no payload.
 //
 //oobnet:hot
-func (r *rxQueue) describe(f *link.Frame, ports *portTable) uint16 {
+func (r *rxQueue) describe(f *link.Frame, ports *portTable) (uint16, *Port) {
 	p := &r.dev.packets[f.Index]
 	b := r.dev.mem.Bytes(*f)
 	*p = Packet{Frame: *f, reason: ReasonNoSocket}
 	h, ok := parse(f, b)
 	if !ok {
 		p.Offset = f.Len
-		return 0
+		return 0, nil
 	}
 	p.Port, p.Cast = ports.of(h), castOf(b)
 	p.Offset, p.Len, p.TCI = uint16(h.Len), f.Len-uint16(h.Len), h.TCI
-	return h.Type
+	return h.Type, p.Port
 }
 
 // settleShown counts what the taps have settled, and returns the rest.
 //
 //oobnet:hot
-func (r *rxQueue) settleShown(frames []link.Frame, ports *portTable) []link.Frame {
+func (r *rxQueue) settleShown(frames []link.Frame, whose *[MaxBatch]*Port) []link.Frame {
 	rest := frames[:0]
 	for i := range frames {
 		f := frames[i]
@@ -234,15 +251,14 @@ func (r *rxQueue) settleShown(frames []link.Frame, ports *portTable) []link.Fram
 			continue
 		}
 		// The packet may be another owner's by now, but for its fate.
-		fate, reason := p.fate, p.reason
+		fate, reason, port := p.fate, p.reason, whose[i]
 		r.seen.bytes += uint64(f.Len)
+		if port != nil {
+			r.countFrame(port, int(f.Len))
+		}
 		if fate == fateTaken {
 			r.seen.delivered++
 			continue
-		}
-		port := r.portOf(&f, ports)
-		if port != nil {
-			r.countFrame(port, int(f.Len))
 		}
 		if fate == fateDemote && port != nil {
 			r.toInBand(&f, port, reason)
