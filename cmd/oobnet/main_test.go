@@ -48,7 +48,7 @@ func TestBadInputIsOneLineWithTheWayOut(t *testing.T) {
 		{"demo --duration 0s", "--duration"},
 		{"demo --nonsense", "nonsense"},
 		{"demo extra", "extra"},
-		{"bench --suite nosuch", "loopback"},
+		{"bench nosuch", "loopback"},
 		{"bench --rounds 0", "at least 1"},
 		{"bench --turn 0s", "1ms"},
 		{"nosuch", "nosuch"},
@@ -116,7 +116,7 @@ func TestDemoEndsWithATableWhenInterrupted(t *testing.T) {
 
 func TestBenchLoopback(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "record.json")
-	out, _, err := command(t.Context(), "bench", "--suite", "loopback,scale", "--rounds", "1", "--turn", "5ms", "--json", "--out", file)
+	out, _, err := command(t.Context(), "bench", "loopback", "scale", "filter", "--rounds", "1", "--turn", "5ms", "--json", "--out", file)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -134,7 +134,8 @@ func TestBenchLoopback(t *testing.T) {
 		names[r["name"].(string)+" "+r["peer"].(string)] = true
 	}
 	for _, want := range []string{"rx64 gvisor", "rx64 kernel", "rx1400 gvisor", "tx64 gvisor", "tx64 kernel", "tx1400 kernel",
-		"rx64_allocs gvisor", "tx64_allocs gvisor", "sockets_10000 sockets_1", "peers_64000 peers_1"} {
+		"rx64_allocs gvisor", "tx64_allocs gvisor", "sockets_10000 sockets_1", "peers_64000 peers_1",
+		"rules_flows_1000 rules_1", "rules_miss_1000 rules_1"} {
 		if !names[want] {
 			t.Errorf("no row %q", want)
 		}

@@ -31,7 +31,7 @@ type Options struct {
 }
 
 // Suites in the order they run.
-var Suites = []string{"loopback", "scale", "veth"}
+var Suites = []string{"loopback", "scale", "filter", "veth"}
 
 // figures are what a contender measured in one turn, by metric.
 type figures map[string]float64
@@ -142,6 +142,8 @@ func openSuite(name string) ([]contest, func(), error) {
 		return loopbackSuite(), func() {}, nil
 	case "scale":
 		return scaleSuite(), func() {}, nil
+	case "filter":
+		return filterSuite(), func() {}, nil
 	case "veth":
 		return vethSuite()
 	}

@@ -10,7 +10,7 @@ import (
 // Row compares one figure of ours with one of a peer. Its JSON form is the
 // interface of `oobnet bench --json`.
 type Row struct {
-	// Suite is loopback, scale or veth; Name is the figure's, and with Peer it
+	// Suite is one of bench.Suites; Name is the figure's, and with Peer it
 	// is unique in a suite.
 	Suite string `json:"suite"`
 	Name  string `json:"name"`
