@@ -34,7 +34,7 @@ const (
 const keyVLANs = keyCounter
 
 // linkEntry puts the entry in front of the filter's program.
-func linkEntry(x *filter.XDP, m *gateMaps) error {
+func linkEntry(x *filter.XDP, how redirects, m *gateMaps) error {
 	p := x.Spec.Programs[x.Entry]
 	if p == nil || len(p.Instructions) == 0 {
 		return fmt.Errorf("the filter has no program %q", x.Entry)
@@ -43,9 +43,13 @@ func linkEntry(x *filter.XDP, m *gateMaps) error {
 	if callee[0].Symbol() == "" {
 		callee[0] = callee[0].WithSymbol(labelFilter)
 	}
-	entry := asm.Instructions{asm.Mov.Reg(regContext, asm.R1), asm.Call.Label(callee[0].Symbol())}
+	entry := asm.Instructions{asm.Mov.Reg(regContext, asm.R1)}
+	if x.Actions && how == redirectMarked {
+		entry = append(entry, clearMark(m)...)
+	}
+	entry = append(entry, asm.Call.Label(callee[0].Symbol()))
 	if x.Actions {
-		entry = append(entry, takeAction(redirectSlot(x))...)
+		entry = append(entry, takeAction(how, m)...)
 	} else {
 		entry = append(entry, takeVerdict(m)...)
 	}
@@ -157,13 +161,11 @@ func matchVLAN(m *gateMaps) asm.Instructions {
 }
 
 // takeAction passes the action in R0 on and chooses its counter.
-func takeAction(redirected int64) asm.Instructions {
-	return asm.Instructions{
+func takeAction(how redirects, m *gateMaps) asm.Instructions {
+	p := asm.Instructions{
 		asm.Mov.Reg32(regL3, asm.R0),
 		asm.Mov.Imm(asm.R1, slotSkip),
 		asm.JEq.Imm(regL3, xdpPass, labelCount),
-		asm.Mov.Imm(asm.R1, int32(redirected)),
-		asm.JEq.Imm(regL3, xdpRedirect, labelCount),
 		asm.Mov.Imm(asm.R1, slotDrop),
 		asm.JEq.Imm(regL3, xdpDrop, labelCount),
 		asm.Mov.Imm(asm.R1, slotTX),
@@ -171,32 +173,15 @@ func takeAction(redirected int64) asm.Instructions {
 		// XDP_ABORTED, or a number that is no action: the kernel's tracepoint
 		// xdp:xdp_exception tells of either.
 		asm.Mov.Imm(asm.R1, slotError),
+		asm.JNE.Imm(regL3, xdpRedirect, labelCount),
 	}
-}
-
-// redirectSlot is where a redirect counts. What comes back from a program does
-// not say into which map it has redirected, so what the program is made of has
-// to: one that has no way to another device only accepts.
-func redirectSlot(x *filter.XDP) int64 {
-	if x.SocketMap == "" {
-		return slotRedirect
+	switch how {
+	case redirectAccepts:
+		return append(p, asm.Mov.Imm(asm.R1, slotAccept))
+	case redirectMarked:
+		return append(p, countMarked(m)...)
 	}
-	for name, m := range x.Spec.Maps {
-		switch m.Type {
-		case ebpf.DevMap, ebpf.DevMapHash, ebpf.CPUMap, ebpf.XSKMap:
-			if name != x.SocketMap {
-				return slotRedirect
-			}
-		}
-	}
-	for _, p := range x.Spec.Programs {
-		for _, i := range p.Instructions {
-			if i.IsBuiltinCall() && asm.BuiltinFunc(i.Constant) == asm.FnRedirect {
-				return slotRedirect
-			}
-		}
-	}
-	return slotAccept
+	return append(p, asm.Mov.Imm(asm.R1, slotRedirect))
 }
 
 // checkSocketMap refuses a filter whose socket map is not one, and makes its

@@ -223,31 +223,67 @@ func TestActionTX(t *testing.T) {
 }
 
 // TestActionRedirect: a program with frags support redirects to sockets, and
-// by a map and by number to the interface it came from.
+// by number to the interface it came from; the three ways are told apart, if
+// the kernel lets them.
 func TestActionRedirect(t *testing.T) {
 	leaktest.Check(t)
 	w := netnstest.NewPair(t, nil)
 	r := &filterRig{bench: newBench(t, w.A, &Config{Mode: Generic}, nil), sender: newPacketPeer(t, w.B, suiteType), kernel: newPacketPeer(t, w.A, suiteType)}
-	r.setFilter(program(t, "redirect"))
-	index := binary.NativeEndian.AppendUint32(nil, uint32(w.A.IfIndex))
-	for _, name := range []string{"devices", "target"} {
-		m, err := r.FilterMap(name)
-		if err == nil && name == "target" {
-			err = m.Update(make([]byte, 4), index)
+	try := func(want filter.Stats) {
+		t.Helper()
+		before := r.FilterStats()
+		target, err := r.FilterMap("target")
+		if err == nil {
+			err = target.Update(make([]byte, 4), binary.NativeEndian.AppendUint32(nil, uint32(w.A.IfIndex)))
 		}
 		if err != nil {
 			t.Fatal(err)
 		}
-	}
-	for what, want := range map[byte]string{4: "us", 6: "back", 2: "kernel"} {
-		if got := r.comes(saying(what, 0)); got != want {
-			t.Errorf("%d: comes to %s, want %s", what, got, want)
+		for _, c := range []struct {
+			what byte
+			to   string
+		}{{4, "us"}, {6, "back"}, {4, "us"}, {2, "kernel"}, {5, "nobody"}} {
+			if got := r.comes(saying(c.what, 0)); got != c.to {
+				t.Errorf("%d: comes to %s, want %s", c.what, got, c.to)
+			}
+		}
+		s := r.FilterStats()
+		s.Redirect -= before.Redirect
+		for i := range s.Verdicts {
+			s.Verdicts[i] -= before.Verdicts[i]
+		}
+		if !sameStats(s, want) {
+			t.Errorf("%+v, want %+v", s, want)
 		}
 	}
-	// A program with two ways is not asked which it has taken.
-	if s := r.FilterStats(); s.Redirect != 2 || s.Verdicts != [4]uint64{filter.Skip: 1} {
-		t.Errorf("%+v, want two redirects and one skipped", s)
-	}
+	r.setFilter(program(t, "redirect"))
+	// The program gives what has no entry in its map of devices to XDP_DROP.
+	try(filter.Stats{Redirect: 1, Verdicts: [4]uint64{filter.Drop: 1, filter.Accept: 2, filter.Skip: 1}})
+	withoutCapabilities(t, w.A, 1<<unix.CAP_PERFMON|1<<unix.CAP_SYS_ADMIN, func() {
+		if err := r.SetFilter(program(t, "redirect")); err != nil {
+			t.Errorf("without CAP_PERFMON: %v", err)
+		}
+	})
+	try(filter.Stats{Redirect: 3, Verdicts: [4]uint64{filter.Drop: 1, filter.Skip: 1}})
+}
+
+// TestFewCapabilities: verdict programs and the convention's need no more than
+// the link itself.
+func TestFewCapabilities(t *testing.T) {
+	w := netnstest.NewPair(t, nil)
+	b := newBench(t, w.A, nil, nil)
+	withoutCapabilities(t, w.A, 1<<unix.CAP_PERFMON|1<<unix.CAP_SYS_ADMIN, func() {
+		for _, object := range []string{"verdict", "xsk", "always"} {
+			if err := b.SetFilter(program(t, object)); err != nil {
+				t.Errorf("%s: %v", object, err)
+			}
+		}
+	})
+	withoutCapabilities(t, w.A, 1<<unix.CAP_BPF|1<<unix.CAP_SYS_ADMIN, func() {
+		if err := b.SetFilter(program(t, "verdict")); !errors.Is(err, unix.EPERM) || !strings.Contains(err.Error(), "CAP_BPF") {
+			t.Errorf("without CAP_BPF: %v, want EPERM and what is needed", err)
+		}
+	})
 }
 
 // TestTailCall: a verdict that comes from another program, a stack of 160

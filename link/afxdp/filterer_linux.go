@@ -59,9 +59,9 @@ func (l *Link) Divert(on bool) error {
 // frames handed to this link's sockets, which may still lose them (see
 // link.QueueStats); what was accepted on a queue that has no socket is the
 // kernel's, and counts as Skip. The claims count as a filter that accepts and
-// skips. A redirect counts as Accept if the program has no way to another
-// device, and as Redirect otherwise: its return value does not say where to.
-// What becomes of the frames sent back and redirected is the driver's to
+// skips. A redirect counts as Accept if it is to the sockets; that of a program
+// which has ways to other devices as well can be told with CAP_PERFMON only, and
+// counts as Redirect without. What becomes of the frames sent back and redirected is the driver's to
 // count (`ethtool -S`).
 func (l *Link) FilterStats() filter.Stats {
 	l.mu.Lock()

@@ -16,7 +16,7 @@ type gateMaps struct {
 	types    *ebpf.Map // typeKey -> 1
 	vlans    *ebpf.Map // VLAN id / 64 -> a word of vlanBits
 	sockets  *ebpf.Map // XSKMAP: queue -> receive socket
-	counters *ebpf.Map // per CPU: slot -> frames
+	counters *ebpf.Map // per CPU: slot -> frames, and a mark
 }
 
 func newGateMaps(queues int) (*gateMaps, error) {
@@ -29,7 +29,7 @@ func newGateMaps(queues int) (*gateMaps, error) {
 		{&m.types, ebpf.MapSpec{Name: "oobnet_types", Type: ebpf.Hash, KeySize: 4, ValueSize: 1, MaxEntries: 2 * MaxEtherTypeClaims}},
 		{&m.vlans, ebpf.MapSpec{Name: "oobnet_vlans", Type: ebpf.Array, KeySize: 4, ValueSize: 8, MaxEntries: uint32(len(vlanBits{}))}},
 		{&m.sockets, ebpf.MapSpec{Name: "oobnet_sockets", Type: ebpf.XSKMap, KeySize: 4, ValueSize: 4, MaxEntries: uint32(queues)}},
-		{&m.counters, ebpf.MapSpec{Name: "oobnet_counters", Type: ebpf.PerCPUArray, KeySize: 4, ValueSize: 8, MaxEntries: counterSlots}},
+		{&m.counters, ebpf.MapSpec{Name: "oobnet_counters", Type: ebpf.PerCPUArray, KeySize: 4, ValueSize: 8, MaxEntries: usedSlots}},
 	} {
 		made, err := ebpf.NewMap(&s.spec)
 		if err != nil {

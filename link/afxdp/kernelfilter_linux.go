@@ -7,6 +7,7 @@ import (
 	"sync"
 
 	"github.com/cilium/ebpf"
+	"golang.org/x/sys/unix"
 
 	"github.com/oobnet/oobnet/filter"
 )
@@ -24,6 +25,22 @@ type kernelFilter struct {
 
 // loadFilter gives a filter to the kernel. It is not on the interface yet.
 func loadFilter(f filter.Filter, m *gateMaps) (*kernelFilter, error) {
+	k, err := loadForm(f, true, m)
+	// What wants more than the filter itself is done without.
+	if errors.Is(err, errMarked) && (errors.Is(err, unix.EACCES) || errors.Is(err, unix.EPERM)) {
+		k, err = loadForm(f, false, m)
+	}
+	if err != nil {
+		return nil, filter.ExplainLoad(err)
+	}
+	return k, nil
+}
+
+// errMarked is joined to the errors of programs that mark their redirects.
+var errMarked = errors.New("with redirects told apart")
+
+// loadForm loads a filter, with its redirects told apart if it may and needs to.
+func loadForm(f filter.Filter, mark bool, m *gateMaps) (*kernelFilter, error) {
 	x, err := f.XDP()
 	if err != nil {
 		return nil, err
@@ -32,23 +49,31 @@ func loadFilter(f filter.Filter, m *gateMaps) (*kernelFilter, error) {
 		return nil, errors.New("the filter has no programs")
 	}
 	var options ebpf.CollectionOptions
+	k, how := &kernelFilter{}, redirectUnknown
 	if x.Actions && x.SocketMap != "" {
 		if err := checkSocketMap(x, m.sockets); err != nil {
 			return nil, err
 		}
+		k.sockets = x.SocketMap
 		options.MapReplacements = map[string]*ebpf.Map{x.SocketMap: m.sockets}
+		if how = redirectsOf(x); how == redirectMarked && !mark {
+			how = redirectUnknown
+		}
 	}
-	if err := linkEntry(x, m); err != nil {
+	if how == redirectMarked {
+		markRedirects(x, m)
+	}
+	if err := linkEntry(x, how, m); err != nil {
 		return nil, err
 	}
 	c, err := ebpf.NewCollectionWithOptions(x.Spec, options)
+	if err != nil && how == redirectMarked {
+		err = fmt.Errorf("%w: %w", errMarked, err)
+	}
 	if err != nil {
-		return nil, fmt.Errorf("load the filter: %w", filter.ExplainLoad(err))
+		return nil, fmt.Errorf("load the filter: %w", err)
 	}
-	k := &kernelFilter{program: c.Programs[x.Entry], hits: c.Maps[x.RuleHits], collection: c}
-	if x.Actions {
-		k.sockets = x.SocketMap
-	}
+	k.program, k.hits, k.collection = c.Programs[x.Entry], c.Maps[x.RuleHits], c
 	return k, nil
 }
 

@@ -12,7 +12,7 @@ import (
 
 // withoutCapabilities runs f in the host's namespace on a thread that has lost
 // some of its effective capabilities.
-func withoutCapabilities(t *testing.T, h *netnstest.Host, lost uint32, f func()) {
+func withoutCapabilities(t *testing.T, h *netnstest.Host, lost uint64, f func()) {
 	t.Helper()
 	h.Do(func() {
 		header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
@@ -22,7 +22,8 @@ func withoutCapabilities(t *testing.T, h *netnstest.Host, lost uint32, f func())
 			return
 		}
 		less = was
-		less[0].Effective &^= lost
+		less[0].Effective &^= uint32(lost)
+		less[1].Effective &^= uint32(lost >> 32)
 		if err := unix.Capset(&header, &less[0]); err != nil {
 			t.Error(err)
 			return
@@ -35,7 +36,7 @@ func withoutCapabilities(t *testing.T, h *netnstest.Host, lost uint32, f func())
 
 func TestNoPrivileges(t *testing.T) {
 	w := kernelPair(t, 1)
-	for name, lost := range map[string]uint32{"no CAP_NET_RAW": 1 << unix.CAP_NET_RAW, "no CAP_NET_ADMIN": 1 << unix.CAP_NET_ADMIN} {
+	for name, lost := range map[string]uint64{"no CAP_NET_RAW": 1 << unix.CAP_NET_RAW, "no CAP_NET_ADMIN": 1 << unix.CAP_NET_ADMIN} {
 		withoutCapabilities(t, w.A, lost|1<<unix.CAP_SYS_ADMIN, func() {
 			l, err := Open(w.A.IfName, nil)
 			if err == nil {

@@ -35,6 +35,8 @@ const (
 	slotTX
 	slotRedirect
 	counterSlots
+	slotMark  = counterSlots // no counter: see redirect_linux.go
+	usedSlots = counterSlots + 1
 )
 
 // features are the parts of the program that a set of claims needs. What is
