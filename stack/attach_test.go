@@ -156,7 +156,7 @@ func TestCloseIsIdempotent(t *testing.T) {
 	if err := a.Stack.AddRoute(ownNet, netip.Addr{}, a.Port); !errors.Is(err, net.ErrClosed) {
 		t.Errorf("add route: %v", err)
 	}
-	if err := a.Stack.RegisterEtherType(testEtherType, newTestProtocol(nil)); !errors.Is(err, net.ErrClosed) {
+	if err := a.Stack.RegisterProtocol(stack.EtherType(testEtherType), newTestProtocol(nil)); !errors.Is(err, net.ErrClosed) {
 		t.Errorf("register: %v", err)
 	}
 	if st := a.Stack.Stats(); len(st.Devices) != 0 {

@@ -396,9 +396,7 @@ func (d *Device) collect(deadline time.Time) (missing int) {
 
 // gather empties every place where a buffer can be when the device is quiet.
 func (d *Device) gather(found func(uint32)) {
-	for _, p := range d.stack.protocols() {
-		p.Purge(d)
-	}
+	d.stack.purge(d)
 	for _, t := range d.stack.Taps() {
 		t.Purge(d)
 	}

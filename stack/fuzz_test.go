@@ -116,7 +116,7 @@ func FuzzRX(f *testing.F) {
 		}
 		// Its frames meet every fate that a protocol can give.
 		turn := 0
-		err = s.RegisterEtherType(testEtherType, newTestProtocol(func(b *stack.Batch) {
+		err = s.RegisterProtocol(stack.EtherType(testEtherType), newTestProtocol(func(b *stack.Batch) {
 			for _, p := range b.Packets {
 				switch turn++; turn % 4 {
 				case 0:

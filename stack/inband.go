@@ -135,12 +135,18 @@ func (d *Device) inBandMay() bool {
 	return d.pool.free.Len() > share
 }
 
+// Speaks: UDP is there whether a socket is or not.
+func (h host) Speaks(number uint8) bool {
+	return number == wire.ProtocolUDP || h.s.ipv4Protocols[number].Load() != nil
+}
+
 // Datagram hands a datagram to its protocol.
 func (h host) Datagram(in inband.Datagram) bool {
-	p := h.s.IPv4Protocol(in.Protocol)
+	p := h.s.speaking(in.Protocol)
 	if p == nil {
 		return false
 	}
+	defer p.leave()
 	d := Datagram{
 		Port: (*h.s.ports.Load())[in.Port], Protocol: in.Protocol, Src: in.Src, Dst: in.Dst,
 		TTL: in.TTL, TOS: in.TOS, Transport: in.Transport, Verified: in.ChecksumVerified,
@@ -163,7 +169,8 @@ var errnos = map[inband.ErrorKind]syscall.Errno{
 
 // TransportError tells a protocol that a packet did not arrive.
 func (h host) TransportError(e inband.TransportError) {
-	if p := h.s.IPv4Protocol(e.Protocol); p != nil {
+	if p := h.s.speaking(e.Protocol); p != nil {
+		defer p.leave()
 		p.Error(&TransportError{Protocol: e.Protocol, Local: e.Local, Remote: e.Remote, Errno: errnos[e.Kind]})
 	}
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/oobnet/oobnet/arp"
 	"github.com/oobnet/oobnet/internal/ring"
+	"github.com/oobnet/oobnet/internal/wire"
 	"github.com/oobnet/oobnet/link"
 	"github.com/oobnet/oobnet/stack/internal/inband"
 )
@@ -178,15 +179,18 @@ func (k *keeper) transmit(o *Outgoing) {
 
 // fail tells the protocol what the in-band stage said at once.
 func (k *keeper) fail(o *Outgoing, err error) {
-	p := k.s.IPv4Protocol(o.Protocol)
-	if p == nil || len(o.Transport) < 4 {
+	p := k.s.speaking(o.Protocol)
+	if p == nil {
 		return
 	}
-	t := o.Transport
+	defer p.leave()
+	var from, to uint16
+	if t := o.Transport; o.Protocol == wire.ProtocolUDP && len(t) >= 4 {
+		from, to = uint16(t[0])<<8|uint16(t[1]), uint16(t[2])<<8|uint16(t[3])
+	}
 	p.Error(&TransportError{
 		Protocol: o.Protocol, Errno: errnoOf(err),
-		Local:  netip.AddrPortFrom(o.Src, uint16(t[0])<<8|uint16(t[1])),
-		Remote: netip.AddrPortFrom(o.Dst, uint16(t[2])<<8|uint16(t[3])),
+		Local: netip.AddrPortFrom(o.Src, from), Remote: netip.AddrPortFrom(o.Dst, to),
 	})
 }
 

@@ -56,7 +56,7 @@ func TestDemotedSendsAreBounded(t *testing.T) {
 	}
 	held, release := make(chan struct{}), make(chan struct{})
 	p := &holding{entered: held, release: release}
-	if err := s.RegisterIPv4(99, p); err != nil {
+	if err := s.RegisterProtocol(IPv4Number(99), p); err != nil {
 		t.Fatal(err)
 	}
 	// The first has no route: the keeper tells the protocol, which holds it.

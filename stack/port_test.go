@@ -253,11 +253,11 @@ func TestClaimsFollowTheEtherTypes(t *testing.T) {
 	}
 	odd := errors.New("odd")
 	l.set(func() { l.selectErr = odd })
-	if err := h.Stack.RegisterEtherType(testEtherType, newTestProtocol(nil)); !errors.Is(err, odd) {
+	if err := h.Stack.RegisterProtocol(stack.EtherType(testEtherType), newTestProtocol(nil)); !errors.Is(err, odd) {
 		t.Errorf("a link that refuses: %v", err)
 	}
 	l.set(func() { l.selectErr = nil })
-	if err := h.Stack.RegisterEtherType(testEtherType, newTestProtocol(nil)); err != nil {
+	if err := h.Stack.RegisterProtocol(stack.EtherType(testEtherType), newTestProtocol(nil)); err != nil {
 		t.Fatal(err)
 	}
 	got := fmt.Sprint(l.lastClaims().EtherTypes)

@@ -1,16 +1,15 @@
 package stack
 
 import (
-	"fmt"
 	"net/netip"
 	"syscall"
 
-	"github.com/oobnet/oobnet/internal/table"
 	"github.com/oobnet/oobnet/link"
 )
 
 // Protocol receives the packets of an IPv4 protocol number or of an EtherType.
-// UDP is one, registered through this interface like any other.
+// UDP is one, registered through this interface like any other, by
+// Stack.RegisterProtocol; examples/protocol is a small one to begin with.
 type Protocol interface {
 	// Receive is handed a run of packets of one batch, in the order of the
 	// wire, on the device's RX thread (or on the caller of Device.Poll); for
@@ -20,12 +19,11 @@ type Protocol interface {
 	// packets are the stack's again when it returns.
 	Receive(b *Batch)
 	// ReceiveInBand is handed an IPv4 datagram by the in-band stage: one that
-	// was reassembled, had options, or was sent to an own address; of UDP
-	// alone: those of other protocols it refuses itself. It runs on
+	// was reassembled, had options, or was sent to an own address. It runs on
 	// an ordinary goroutine, with locks of the in-band stage held, so it must
 	// not call the Stack. It reports whether it is done with the datagram,
 	// given to a socket or dropped (Datagram.Drop); false: nobody listens, and
-	// the sender is told so. The bytes are its own to keep.
+	// the sender is told so (port unreachable). The bytes are its own to keep.
 	ReceiveInBand(d *Datagram) bool
 	// Error is told that a packet which was sent did not arrive. It runs as
 	// ReceiveInBand does.
@@ -37,7 +35,8 @@ type Protocol interface {
 	// when the protocol is registered.
 	Attached(d *Device)
 	// Close ends all of the protocol's sockets; blocked callers return
-	// net.ErrClosed. Called once, by Stack.Close.
+	// net.ErrClosed. Called once, by Stack.Close, or when the protocol's last
+	// registration ends.
 	Close()
 }
 
@@ -146,80 +145,4 @@ type TransportError struct {
 	// Errno is what a kernel socket would report: ECONNREFUSED,
 	// EHOSTUNREACH, ENETUNREACH, ENOPROTOOPT or EMSGSIZE.
 	Errno syscall.Errno
-}
-
-// registered is what the tables of protocols hold: a pointer to it can be
-// swapped atomically, an interface cannot.
-type registered struct{ Protocol }
-
-// RegisterIPv4 makes p the receiver of an IPv4 protocol number's packets. The
-// error wraps EADDRINUSE if there is one already, net.ErrClosed after Close.
-// ICMP, IGMP and TCP belong to the in-band stage: EINVAL.
-func (s *Stack) RegisterIPv4(number uint8, p Protocol) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if err := s.closedErr(); err != nil {
-		return err
-	}
-	if inBandOwns(number) {
-		return fmt.Errorf("stack: IPv4 protocol %d: %w: it belongs to the in-band stage", number, syscall.EINVAL)
-	}
-	if !s.ipv4Protocols[number].CompareAndSwap(nil, &registered{p}) {
-		return fmt.Errorf("stack: IPv4 protocol %d is registered already: %w", number, syscall.EADDRINUSE)
-	}
-	s.introduce(p)
-	return nil
-}
-
-// RegisterEtherType makes p the receiver of an EtherType's frames on all
-// ports. The error wraps EADDRINUSE if there is one already, net.ErrClosed
-// after Close. IPv4 and ARP belong to the stack: EINVAL.
-func (s *Stack) RegisterEtherType(etherType uint16, p Protocol) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if err := s.closedErr(); err != nil {
-		return err
-	}
-	if stackOwns(etherType) {
-		return fmt.Errorf("stack: EtherType %#04x: %w: it belongs to the stack", etherType, syscall.EINVAL)
-	}
-	key := table.Key{Lo: uint64(etherType)}
-	if s.etherTypes.Get(key) != nil {
-		return fmt.Errorf("stack: EtherType %#04x is registered already: %w", etherType, syscall.EADDRINUSE)
-	}
-	s.etherTypes.Put(key, &registered{p})
-	if err := s.selectAll(); err != nil {
-		s.etherTypes.Delete(key)
-		return err
-	}
-	s.introduce(p)
-	return nil
-}
-
-// introduce tells a new protocol of the devices that there are.
-func (s *Stack) introduce(p Protocol) {
-	for _, d := range s.Devices() {
-		p.Attached(d)
-	}
-}
-
-// IPv4Protocol returns the protocol registered for a number, or nil.
-func (s *Stack) IPv4Protocol(number uint8) Protocol {
-	if r := s.ipv4Protocols[number].Load(); r != nil {
-		return r.Protocol
-	}
-	return nil
-}
-
-// protocols returns all registered ones, each once.
-func (s *Stack) protocols() (ps []Protocol) {
-	for i := range s.ipv4Protocols {
-		if r := s.ipv4Protocols[i].Load(); r != nil {
-			ps = append(ps, r.Protocol)
-		}
-	}
-	for _, r := range s.etherTypes.All() {
-		ps = append(ps, r.Protocol)
-	}
-	return ps
 }

@@ -22,12 +22,12 @@ func TestRegisterRefuses(t *testing.T) {
 	a, _ := stacktest.Pair(t, nil)
 	s, p := a.Stack, newTestProtocol(nil)
 	for _, number := range []uint8{wire.ProtocolICMP, wire.ProtocolIGMP, wire.ProtocolTCP} {
-		if err := s.RegisterIPv4(number, p); !errors.Is(err, syscall.EINVAL) {
+		if err := s.RegisterProtocol(stack.IPv4Number(number), p); !errors.Is(err, syscall.EINVAL) {
 			t.Errorf("protocol %d: %v", number, err)
 		}
 	}
 	for _, et := range []uint16{wire.TypeIPv4, wire.TypeARP, wire.TypeVLAN, wire.TypeQinQ, 0, 46, 1500, 0x05ff} {
-		if err := s.RegisterEtherType(et, p); !errors.Is(err, syscall.EINVAL) {
+		if err := s.RegisterProtocol(stack.EtherType(et), p); !errors.Is(err, syscall.EINVAL) {
 			t.Errorf("EtherType %#04x: %v", et, err)
 		}
 	}
@@ -35,9 +35,9 @@ func TestRegisterRefuses(t *testing.T) {
 		t.Error("a refused protocol was told of devices")
 	}
 	for range 2 {
-		err := s.RegisterIPv4(99, p)
-		err2 := s.RegisterEtherType(testEtherType, p)
-		if s.IPv4Protocol(99) != stack.Protocol(p) {
+		err := s.RegisterProtocol(stack.IPv4Number(99), p)
+		err2 := s.RegisterProtocol(stack.EtherType(testEtherType), p)
+		if s.Protocol(stack.IPv4Number(99)) != stack.Protocol(p) {
 			t.Error("it is not there")
 		}
 		if err == nil && err2 == nil {
@@ -47,7 +47,7 @@ func TestRegisterRefuses(t *testing.T) {
 			t.Errorf("a second time: %v, %v", err, err2)
 		}
 	}
-	if s.IPv4Protocol(100) != nil {
+	if s.Protocol(stack.IPv4Number(100)) != nil {
 		t.Error("a protocol that nobody registered")
 	}
 }
@@ -58,7 +58,7 @@ func TestProtocolLife(t *testing.T) {
 	leaktest.Check(t)
 	a, _ := stacktest.Pair(t, nil)
 	p := newTestProtocol(nil)
-	if err := a.Stack.RegisterEtherType(testEtherType, p); err != nil {
+	if err := a.Stack.RegisterProtocol(stack.EtherType(testEtherType), p); err != nil {
 		t.Fatal(err)
 	}
 	l, err := loopback.New(nil)
@@ -112,7 +112,7 @@ func TestPacketOfAProtocol(t *testing.T) {
 			bytes = append(bytes, slices.Clone(b.Transport(p)))
 		}
 	})
-	for _, err := range []error{h.Stack.RegisterIPv4(99, see), h.Stack.RegisterEtherType(testEtherType, see)} {
+	for _, err := range []error{h.Stack.RegisterProtocol(stack.IPv4Number(99), see), h.Stack.RegisterProtocol(stack.EtherType(testEtherType), see)} {
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -174,7 +174,7 @@ func TestRuns(t *testing.T) {
 		})
 	}
 	for number, p := range map[uint8]*testProtocol{99: count(1), 98: count(-1)} {
-		if err := h.Stack.RegisterIPv4(number, p); err != nil {
+		if err := h.Stack.RegisterProtocol(stack.IPv4Number(number), p); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -202,7 +202,7 @@ func TestSharedBuffer(t *testing.T) {
 		index = b.Packets[0].Frame.Index
 		b.Device.Share(index, 3)
 	})
-	if err := h.Stack.RegisterIPv4(99, p); err != nil {
+	if err := h.Stack.RegisterProtocol(stack.IPv4Number(99), p); err != nil {
 		t.Fatal(err)
 	}
 	l.arrive(packet{proto: 99}.frame(), 0, 0)
@@ -227,7 +227,7 @@ func TestOwnProtocol(t *testing.T) {
 	const number = 99
 	got := make(chan string, 1)
 	p := newTestProtocol(func(batch *stack.Batch) { got <- string(batch.Transport(batch.Packets[0])) })
-	if err := b.Stack.RegisterIPv4(number, p); err != nil {
+	if err := b.Stack.RegisterProtocol(stack.IPv4Number(number), p); err != nil {
 		t.Fatal(err)
 	}
 	if err := a.Stack.Demote(&stack.Outgoing{Protocol: number, Src: a.Addr, Dst: b.Addr, Transport: []byte("hello")}); err != nil {
@@ -251,7 +251,7 @@ func TestSendErrors(t *testing.T) {
 	a, b := stacktest.Pair(t, nil)
 	stacktest.Know(t, a, b)
 	p := newTestProtocol(nil)
-	if err := a.Stack.RegisterIPv4(wire.ProtocolUDP, p); err != nil {
+	if err := a.Stack.RegisterProtocol(stack.IPv4Number(wire.ProtocolUDP), p); err != nil {
 		t.Fatal(err)
 	}
 	if err := a.Stack.BindErrors(wire.ProtocolUDP, 5000); err != nil {

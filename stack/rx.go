@@ -45,6 +45,11 @@ type rxQueue struct {
 	filtered [MaxBatch]filter.Packet
 	back     [MaxBatch]link.Frame
 
+	// begun counts the frames that steps have taken: written by the RX step
+	// before it looks for a protocol, and read by whoever ends one. When
+	// stats.received is as high, the step is over.
+	begun atomic.Uint64
+
 	demote *demoteQueue
 	// port is whose frames the step is at, and what of it is not yet counted.
 	port                   *Port
@@ -92,6 +97,7 @@ func (r *rxQueue) step(budget int) int {
 	if n == 0 {
 		return 0
 	}
+	r.begun.Store(r.stats.received.Load() + uint64(n))
 	r.withDevice -= n
 	r.run.Share = max(1, (r.withDevice+r.home.Len())/2)
 	ports, frames := r.dev.ports.Load(), r.frames[:n]

@@ -12,7 +12,6 @@ import (
 
 	"github.com/oobnet/oobnet/arp"
 	"github.com/oobnet/oobnet/internal/table"
-	"github.com/oobnet/oobnet/internal/wire"
 	"github.com/oobnet/oobnet/link"
 	"github.com/oobnet/oobnet/stack/internal/inband"
 )
@@ -113,9 +112,7 @@ func (s *Stack) Close() error {
 	s.mu.Unlock()
 	if first {
 		close(s.closing)
-		for _, p := range s.protocols() {
-			p.Close()
-		}
+		s.closeProtocols()
 		for _, t := range s.Taps() {
 			t.Close()
 		}
@@ -250,18 +247,4 @@ func (p *Port) claim(claims *link.Claims) {
 	for g := range p.local.Load().groups.All() {
 		add(uint32(g.Lo))
 	}
-}
-
-// inBandOwns: protocols of IPv4 that the in-band stage answers itself.
-func inBandOwns(number uint8) bool {
-	return number == wire.ProtocolICMP || number == wire.ProtocolIGMP || number == wire.ProtocolTCP
-}
-
-// stackOwns: EtherTypes that are no protocol's to register.
-func stackOwns(etherType uint16) bool {
-	switch etherType {
-	case wire.TypeIPv4, wire.TypeARP, wire.TypeVLAN, wire.TypeQinQ:
-		return true
-	}
-	return etherType < 0x0600 // a length, not a type (IEEE 802.3)
 }

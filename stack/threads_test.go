@@ -142,7 +142,7 @@ func TestConcurrentPoll(t *testing.T) {
 		close(inside)
 		<-out
 	})
-	if err := h.Stack.RegisterEtherType(testEtherType, p); err != nil {
+	if err := h.Stack.RegisterProtocol(stack.EtherType(testEtherType), p); err != nil {
 		t.Fatal(err)
 	}
 	frame := packet{}.frame()

@@ -203,7 +203,7 @@ func TestForward(t *testing.T) {
 			}
 		}
 	})
-	if err := h.Stack.RegisterEtherType(testEtherType, p); err != nil {
+	if err := h.Stack.RegisterProtocol(stack.EtherType(testEtherType), p); err != nil {
 		t.Fatal(err)
 	}
 	frame := packet{}.frame()

@@ -85,12 +85,12 @@ var registering sync.Mutex
 func protocolOf(s *stack.Stack) (*protocol, error) {
 	registering.Lock()
 	defer registering.Unlock()
-	switch p := s.IPv4Protocol(wire.ProtocolUDP).(type) {
+	switch p := s.Protocol(stack.IPv4Number(wire.ProtocolUDP)).(type) {
 	case *protocol:
 		return p, p.closedErr()
 	case nil:
 		p2 := &protocol{s: s, sockets: table.New[group](0), ports: make(map[uint16][]*Conn)}
-		return p2, s.RegisterIPv4(wire.ProtocolUDP, p2)
+		return p2, s.RegisterProtocol(stack.IPv4Number(wire.ProtocolUDP), p2)
 	default:
 		return nil, fmt.Errorf("another protocol (%T) is registered for UDP: %w", p, syscall.EADDRINUSE)
 	}

@@ -11,6 +11,7 @@ import (
 type sink struct{}
 
 func (sink) Output(uint32, link.MAC, uint16, [][]byte) bool { return true }
+func (sink) Speaks(uint8) bool                              { return true }
 func (sink) Datagram(Datagram) bool                         { return true }
 func (sink) TransportError(TransportError)                  {}
 func (sink) Neighbor(NeighborEvent)                         {}

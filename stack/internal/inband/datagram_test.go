@@ -280,7 +280,8 @@ func TestUDPLength(t *testing.T) {
 
 func TestOtherProtocols(t *testing.T) {
 	const mine, nobodys = 253, 254 // RFC 3692: for experiments
-	b := newSide(t, "b", macB, Config{Protocols: []uint8{protoUDP, mine}}, Port{Addrs: []netip.Prefix{netB}})
+	b := newSide(t, "b", macB, Config{}, Port{Addrs: []netip.Prefix{netB}})
+	b.set(func() { b.speaks = []uint8{mine} })
 	b.SetStatic(1, addrA, macA)
 	b.Input(1, frame(macB, macA, 0x0800, ipv4Packet(addrA, addrB, mine, 1, 0, []byte("abc"))))
 	if d := next(t, "datagram", b.datagrams); d.Protocol != mine || string(d.Transport) != "abc" {
@@ -294,7 +295,54 @@ func TestOtherProtocols(t *testing.T) {
 	if st := b.Stats(); st.UnknownProtocol != 1 {
 		t.Errorf("stats %+v", st)
 	}
-	if err := b.BindErrors(nobodys, 0); !errors.Is(err, syscall.EPROTONOSUPPORT) {
-		t.Errorf("binding a protocol that is not ours: %v", err)
+	// To many, nobody is told.
+	skip = len(b.frames())
+	b.Input(1, frame(broadcastMAC, macA, 0x0800, ipv4Packet(addrA, broadcastAddr, nobodys, 1, 0, []byte("abc"))))
+	if f := icmpOf(b.frames()[skip:]); len(f) != 0 {
+		t.Errorf("a broadcast was answered by % x", f)
+	}
+	for _, own := range []uint8{protoICMP, protoIGMP} {
+		if err := b.BindErrors(own, 0); !errors.Is(err, syscall.EPROTONOSUPPORT) {
+			t.Errorf("binding protocol %d: %v", own, err)
+		}
+	}
+}
+
+// TestProtocolOfManySizes: what the host speaks is put together from fragments,
+// and cut into them, both ways.
+func TestProtocolOfManySizes(t *testing.T) {
+	const mine = 253
+	a, b := newPair(t, Config{})
+	for _, h := range []*side{a, b} {
+		h.set(func() { h.speaks = []uint8{mine} })
+	}
+	for _, size := range []int{1, 7, 1480, 1481, 20_000, maxTransport} {
+		payload := bytes.Repeat([]byte{byte(size)}, size)
+		if err := a.Send(Outgoing{Protocol: mine, Src: addrA, Dst: addrB, Transport: payload}); err != nil {
+			t.Fatal(err)
+		}
+		if d := next(t, "datagram", b.datagrams); d.Protocol != mine || !bytes.Equal(d.Transport, payload) {
+			t.Errorf("size %d: protocol %d, %d bytes", size, d.Protocol, len(d.Transport))
+		}
+	}
+}
+
+// TestOverridden: a host that speaks ICMP gets its packets, and the stage
+// answers none.
+func TestOverridden(t *testing.T) {
+	b := newSide(t, "b", macB, Config{}, Port{Addrs: []netip.Prefix{netB}})
+	b.SetStatic(1, addrA, macA)
+	b.set(func() { b.speaks = []uint8{protoICMP, protoIGMP} })
+	b.Input(1, frame(macB, macA, 0x0800, ipv4Packet(addrA, addrB, protoICMP, 1, 0, echo(8, []byte("abc")))))
+	if d := next(t, "datagram", b.datagrams); d.Protocol != protoICMP || !bytes.Equal(d.Transport, echo(8, []byte("abc"))) || d.Src != addrA {
+		t.Errorf("got %+v", d)
+	}
+	if st := b.Stats(); st.ICMPEchoRequests != 0 || len(icmpOf(b.frames())) != 0 || st.Datagrams != 1 {
+		t.Errorf("stats %+v", st)
+	}
+	b.set(func() { b.take = func(Datagram) bool { return false } })
+	b.Input(1, frame(macB, macA, 0x0800, ipv4Packet(addrA, addrB, protoICMP, 1, 0, echo(8, nil))))
+	if st := b.Stats(); st.Unclaimed != 1 || len(icmpOf(b.frames())) != 0 {
+		t.Errorf("stats %+v", st)
 	}
 }

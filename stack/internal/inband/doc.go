@@ -16,7 +16,8 @@
 // itself, through endpoint.go to [Host.Output]. UDP ends in transport.go, which
 // gives it to [Host.Datagram] without a gVisor socket between: its receive
 // queue does not count empty datagrams, so that a remote could grow it without
-// bound. [Stage.Send] (send.go) writes the IPv4 header itself, so that each
+// bound. Which protocols end there the host says, by
+// [Host.Speaks]; the others are answered with protocol unreachable. [Stage.Send] (send.go) writes the IPv4 header itself, so that each
 // datagram that may be fragmented has its own identification. Neighbour events
 // are mirrored in neighbor.go, where Lookup and Resolve read them.
 //

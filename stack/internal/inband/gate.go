@@ -85,6 +85,14 @@ func (h *gatedHost) Datagram(d Datagram) bool {
 	return h.Host.Datagram(d)
 }
 
+func (h *gatedHost) Speaks(protocol uint8) bool {
+	if !h.gate.enter() {
+		return false
+	}
+	defer h.gate.leave()
+	return h.Host.Speaks(protocol)
+}
+
 func (h *gatedHost) TransportError(e TransportError) {
 	if h.gate.enter() {
 		defer h.gate.leave()

@@ -16,7 +16,11 @@ type Host interface {
 	// host adds source MAC and VLAN tag. False: no buffer; the host counts it.
 	// It is not called for a port after RemovePort has returned.
 	Output(port uint32, dst link.MAC, etherType uint16, packet [][]byte) bool
-	// Datagram hands over an IPv4 datagram of a protocol in Config.Protocols:
+	// Speaks says whether datagrams of an IPv4 protocol end in Datagram. Those
+	// of others are answered with ICMP protocol unreachable; ICMP and IGMP are
+	// the stage's own as long as the host does not speak them.
+	Speaks(protocol uint8) bool
+	// Datagram hands over an IPv4 datagram of a protocol that the host speaks:
 	// received whole, reassembled, or looped back by Send. True: it is done
 	// with, taken or counted as bad; false: nobody listens, and the stage
 	// answers port unreachable where RFC 1122 says so (never for broadcast

@@ -3,6 +3,7 @@ package inband
 import (
 	"encoding/binary"
 	"net/netip"
+	"slices"
 
 	"gvisor.dev/gvisor/pkg/buffer"
 	"gvisor.dev/gvisor/pkg/tcpip"
@@ -103,6 +104,10 @@ func (s *Stage) inputIPv4(p *port, kind tcpip.PacketType, packet []byte) {
 // until that is found out.
 func (s *Stage) deliverIPv4(p *port, kind tcpip.PacketType, packet []byte) {
 	h := header.IPv4(packet)
+	if isOwn(h.Protocol()) && s.host.Speaks(h.Protocol()) {
+		s.overridden(p, h, packet[h.HeaderLength():])
+		return
+	}
 	icmp := packet[h.HeaderLength():]
 	if h.Protocol() == protoICMP && len(icmp) > 0 && header.ICMPv4Type(icmp[0]) == header.ICMPv4Echo {
 		toOne := kind == tcpip.PacketHost && p.local.Load().owns(fromAddr(h.DestinationAddress()))
@@ -112,6 +117,21 @@ func (s *Stage) deliverIPv4(p *port, kind tcpip.PacketType, packet []byte) {
 		}
 	}
 	s.deliver(p, header.IPv4ProtocolNumber, kind, packet)
+}
+
+// overridden gives the host a datagram of a protocol that would be the stage's
+// own: gVisor must not see it, and nobody is told if it is not wanted.
+func (s *Stage) overridden(p *port, h header.IPv4, transport []byte) {
+	d := Datagram{
+		Port: p.ID, Protocol: h.Protocol(), Src: fromAddr(h.SourceAddress()), Dst: fromAddr(h.DestinationAddress()),
+		TTL: h.TTL(), Transport: slices.Clone(transport),
+	}
+	d.TOS, _ = h.TOS()
+	if s.host.Datagram(d) {
+		s.n.datagrams.Add(1)
+		return
+	}
+	s.n.unclaimed.Add(1)
 }
 
 // admitReply counts an answer towards the neighbour that it will go to.
@@ -141,22 +161,29 @@ func (s *Stage) reassemblyTimedOut(port uint32, first []byte) {
 	if !ok {
 		return
 	}
+	if s.sendICMPError(port, h, first, header.ICMPv4TimeExceeded, header.ICMPv4ReassemblyTimeout) {
+		s.n.timeExceeded.Add(1)
+	}
+}
+
+// sendICMPError tells the sender of a packet what has become of it, and reports
+// whether it did: errors go to and from one station only, none is about a
+// (possible) error, and there are not too many.
+func (s *Stage) sendICMPError(port uint32, h header.IPv4, packet []byte, kind header.ICMPv4Type, code header.ICMPv4Code) bool {
 	src, dst := fromAddr(h.DestinationAddress()), fromAddr(h.SourceAddress())
 	if p := s.port(port); p == nil || !p.local.Load().owns(src) || dst.IsMulticast() || dst.IsUnspecified() ||
 		p.local.Load().broadcast(dst) || h.Protocol() == protoICMP || !s.gs.AllowICMPMessage() {
-		return // to and from one station only, no errors about (possible) errors
+		return false
 	}
 	// RFC 1812, 4.3.2.3: as much as fits into 576 bytes.
-	quoted := first[:min(len(first), 576-header.IPv4MinimumSize-header.ICMPv4MinimumSize)]
+	quoted := packet[:min(len(packet), 576-header.IPv4MinimumSize-header.ICMPv4MinimumSize)]
 	msg := make([]byte, header.ICMPv4MinimumSize, header.ICMPv4MinimumSize+len(quoted))
 	icmp := header.ICMPv4(msg)
-	icmp.SetType(header.ICMPv4TimeExceeded)
-	icmp.SetCode(header.ICMPv4ReassemblyTimeout)
+	icmp.SetType(kind)
+	icmp.SetCode(code)
 	msg = append(msg, quoted...)
 	header.ICMPv4(msg).SetChecksum(^sum(msg, 0))
-	if s.send(Outgoing{Port: port, Protocol: protoICMP, Src: src, Dst: dst, Transport: msg}) == nil {
-		s.n.timeExceeded.Add(1)
-	}
+	return s.send(Outgoing{Port: port, Protocol: protoICMP, Src: src, Dst: dst, Transport: msg}) == nil
 }
 
 // sum is the ones' complement sum of b and of what was summed before it.

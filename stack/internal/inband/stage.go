@@ -19,6 +19,7 @@ import (
 
 const (
 	protoICMP = uint8(header.ICMPv4ProtocolNumber)
+	protoIGMP = uint8(header.IGMPProtocolNumber)
 	protoUDP  = uint8(header.UDPProtocolNumber)
 
 	defaultReachableTime     = 30 * time.Second // REACHABLE_TIME of RFC 4861
@@ -47,16 +48,15 @@ type Config struct {
 	ReachableTime time.Duration
 	// TTL of what the stage sends, where Outgoing does not say. 0: 64.
 	TTL uint8
-	// Protocols that end in Host.Datagram. nil: UDP only. ICMP and IGMP are
-	// the stage's own. Packets of other protocols are answered with ICMP
-	// protocol unreachable.
-	Protocols []uint8
 	// ReassemblyMemory bounds what incomplete datagrams occupy, bytes,
 	// overhead included. 0: 4 MiB; at least 128 KiB, so that any one datagram fits.
 	ReassemblyMemory int
 	// ReassemblyTimeout is how long the fragments of a datagram may take. 0: 30 s.
 	ReassemblyTimeout time.Duration
 }
+
+// isOwn: protocols that the stage answers itself, unless the host speaks them.
+func isOwn(number uint8) bool { return number == protoICMP || number == protoIGMP }
 
 // minReassemblyMemory holds one datagram of 65 515 bytes in fragments of 512
 // bytes or more, with their overhead.
@@ -72,9 +72,6 @@ func (c *Config) setDefaults() error {
 	if c.TTL == 0 {
 		c.TTL = defaultTTL
 	}
-	if c.Protocols == nil {
-		c.Protocols = []uint8{protoUDP}
-	}
 	if c.ReassemblyMemory == 0 {
 		c.ReassemblyMemory = defaultReassemblyMemory
 	}
@@ -86,11 +83,6 @@ func (c *Config) setDefaults() error {
 	}
 	if c.ReassemblyTimeout < 0 || c.ReassemblyMemory < minReassemblyMemory {
 		return wrap("new: reassembly", fmt.Sprintf("%v, %d bytes", c.ReassemblyTimeout, c.ReassemblyMemory), syscall.EINVAL)
-	}
-	for _, p := range c.Protocols {
-		if p == protoICMP || p == uint8(header.IGMPProtocolNumber) {
-			return wrap("new: protocol", p, syscall.EINVAL)
-		}
 	}
 	return nil
 }
@@ -147,11 +139,15 @@ func New(cfg Config) (*Stage, error) {
 	clock := &gatedClock{Clock: tcpip.NewStdClock(), gate: s.calls}
 	s.reassembler = newReassembler(clock, cfg.ReassemblyMemory, cfg.ReassemblyTimeout, s.reassemblyTimedOut)
 
+	// gVisor takes protocols at the beginning only: it gets all that there can
+	// be, and the host says which of them it speaks.
 	var transports []stack.TransportProtocolFactory
-	for _, number := range cfg.Protocols {
-		transports = append(transports, func(*stack.Stack) stack.TransportProtocol {
-			return &protocol{stage: s, number: number}
-		})
+	for number := range 256 {
+		if n := uint8(number); !isOwn(n) {
+			transports = append(transports, func(*stack.Stack) stack.TransportProtocol {
+				return &protocol{stage: s, number: n}
+			})
+		}
 	}
 	nud := stack.DefaultNUDConfigurations()
 	nud.BaseReachableTime = cfg.ReachableTime

@@ -21,7 +21,6 @@ func TestConfig(t *testing.T) {
 		{Host: h, ReachableTime: time.Microsecond},
 		{Host: h, ReassemblyTimeout: -1},
 		{Host: h, ReassemblyMemory: 1},
-		{Host: h, Protocols: []uint8{protoICMP}},
 	} {
 		if _, err := New(c); !errors.Is(err, syscall.EINVAL) {
 			t.Errorf("%+v: %v, want EINVAL", c, err)

@@ -3,8 +3,6 @@ package inband
 import (
 	"reflect"
 	"sync/atomic"
-
-	"gvisor.dev/gvisor/pkg/tcpip"
 )
 
 // counters are the stage's own. Any goroutine adds, Stats reads.
@@ -15,6 +13,7 @@ type counters struct {
 	arpNotForUs, arpProbes                                 atomic.Uint64
 	datagrams, unclaimed, udpMalformed, udpChecksum        atomic.Uint64
 	sends, sendErrors, timeExceeded, echoIgnored           atomic.Uint64
+	unknownProtocol                                        atomic.Uint64
 }
 
 // Stats are the stage's counters since New. Frames is the sum of the rest of
@@ -36,7 +35,7 @@ type Stats struct {
 
 	// Datagrams that the host took, and those that nobody wanted.
 	Datagrams, Unclaimed, UDPMalformed, UDPChecksum uint64
-	// Packets that gVisor dropped after Delivered: IPv4 source or destination
+	// Packets that were dropped after Delivered: IPv4 source or destination
 	// that cannot be, wrong options; a protocol that nobody speaks.
 	BadSource, BadDestination, BadOptions, UnknownProtocol uint64
 
@@ -75,7 +74,7 @@ func (s *Stage) Stats() Stats {
 
 		Datagrams: n.datagrams.Load(), Unclaimed: n.unclaimed.Load(), UDPMalformed: n.udpMalformed.Load(), UDPChecksum: n.udpChecksum.Load(),
 		BadSource: g.IP.InvalidSourceAddressesReceived.Value(), BadDestination: g.IP.InvalidDestinationAddressesReceived.Value(),
-		BadOptions: g.IP.MalformedPacketsReceived.Value(), UnknownProtocol: unknownProtocols(g.NICs.UnknownL4ProtocolRcvdPacketCounts),
+		BadOptions: g.IP.MalformedPacketsReceived.Value(), UnknownProtocol: n.unknownProtocol.Load(),
 
 		ARPRequestsReceived: g.ARP.RequestsReceived.Value(), ARPRepliesReceived: g.ARP.RepliesReceived.Value(),
 		ARPRequestsSent: g.ARP.OutgoingRequestsSent.Value(), ARPRepliesSent: g.ARP.OutgoingRepliesSent.Value(),
@@ -109,16 +108,4 @@ func (s Stats) Map() map[string]uint64 {
 		}
 	}
 	return m
-}
-
-// unknownProtocols sums packets of protocols that nobody speaks. gVisor looks
-// for a socket protocol for ICMP as well, after it has handled it: that miss
-// does not count.
-func unknownProtocols(m *tcpip.IntegralStatCounterMap) (n uint64) {
-	for _, k := range m.Keys() {
-		if c, ok := m.Get(k); ok && k != uint64(protoICMP) {
-			n += c.Value()
-		}
-	}
-	return n
 }

@@ -19,8 +19,9 @@ const udpHeaderSize = header.UDPMinimumSize
 // markSent is the packet mark of what Send writes. It survives the loop back.
 const markSent = 1
 
-// protocol is a transport protocol that ends in Host.Datagram. To gVisor it is
-// a protocol without sockets, whose unknown destinations are its only ones.
+// protocol is a transport protocol, which ends in Host.Datagram if the host
+// speaks it. To gVisor it is a protocol without sockets, whose unknown
+// destinations are its only ones.
 type protocol struct {
 	stage  *Stage
 	number uint8
@@ -70,6 +71,10 @@ func (p *protocol) Parse(pkt *stack.PacketBuffer) bool {
 // HandleUnknownDestinationPacket implements stack.TransportProtocol. Unhandled
 // makes gVisor answer port unreachable.
 func (p *protocol) HandleUnknownDestinationPacket(_ stack.TransportEndpointID, pkt *stack.PacketBuffer) stack.UnknownDestinationPacketDisposition {
+	if !p.stage.host.Speaks(p.number) {
+		p.stage.notSpoken(pkt)
+		return stack.UnknownDestinationPacketHandled
+	}
 	if p.stage.datagram(p.number, pkt) {
 		return stack.UnknownDestinationPacketHandled
 	}
@@ -93,6 +98,19 @@ func (*protocol) Wait()    {}
 func (*protocol) Pause()   {}
 func (*protocol) Resume()  {}
 func (*protocol) Restore() {}
+
+// notSpoken answers protocol unreachable, as gVisor does for a protocol that it
+// was not told of.
+func (s *Stage) notSpoken(pkt *stack.PacketBuffer) {
+	s.n.unknownProtocol.Add(1)
+	if pkt.Mark == markSent || pkt.PktType != tcpip.PacketHost {
+		return // to ourselves, who know; or to many
+	}
+	whole := stack.PayloadSince(pkt.NetworkHeader())
+	defer whole.Release()
+	s.sendICMPError(uint32(pkt.NICID), header.IPv4(pkt.NetworkHeader().Slice()), whole.AsSlice(),
+		header.ICMPv4DstUnreachable, header.ICMPv4ProtoUnreachable)
+}
 
 // datagram gives a packet to the host. False: port unreachable is due.
 func (s *Stage) datagram(number uint8, pkt *stack.PacketBuffer) bool {
@@ -175,7 +193,7 @@ var _ stack.TransportEndpoint = (*binding)(nil)
 // BindErrors has ICMP errors and failed resolutions about packets from a local
 // port reported to Host.TransportError, whatever the local address. Bindings
 // are counted. A protocol other than UDP has no ports: bind port 0. Errors:
-// EPROTONOSUPPORT for one that is not in Config.Protocols.
+// EPROTONOSUPPORT for ICMP and IGMP.
 func (s *Stage) BindErrors(protocol uint8, localPort uint16) error {
 	if err := s.begin("bind errors"); err != nil {
 		return err

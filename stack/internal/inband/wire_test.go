@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -41,6 +42,7 @@ type side struct {
 	mu        sync.Mutex
 	sent      [][]byte // every frame of Output
 	take      func(Datagram) bool
+	speaks    []uint8 // besides UDP
 	datagrams chan Datagram
 	errors    chan TransportError
 	neighbors chan NeighborEvent
@@ -69,6 +71,12 @@ func (h *side) Output(port uint32, dst link.MAC, etherType uint16, packet [][]by
 	default:
 		return false
 	}
+}
+
+func (h *side) Speaks(protocol uint8) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return protocol == protoUDP || slices.Contains(h.speaks, protocol)
 }
 
 func (h *side) Datagram(d Datagram) bool {
