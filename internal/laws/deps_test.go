@@ -22,6 +22,7 @@ var coreModules = map[string]string{
 	module:                    "ours",
 	gvisor:                    "the in-band stage",
 	"github.com/cilium/ebpf":  "loads the XDP program",
+	"golang.org/x/net":        "the instructions of classic BPF, in the signature of a raw socket's SetBPF",
 	"golang.org/x/sys":        "system calls",
 	"github.com/google/btree": "gVisor needs it",
 	"golang.org/x/time":       "gVisor needs it",

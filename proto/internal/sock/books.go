@@ -12,7 +12,7 @@ const (
 // Books count what a socket holds, waiting or leased, and what it ever got, in
 // one word: RX threads add to both, readers take off what is held.
 type Books struct {
-	word atomic.Uint64
+	word atomic.Uint64 // RX threads and readers both write it
 }
 
 // Hold counts n more as held and got, or as many as stay within the limit, and
