@@ -71,3 +71,8 @@ func (r *Registers) Write32(offset, value uint32) {
 	}
 	store32(unsafe.Add(r.base, offset), value)
 }
+
+// Words sees shared memory as descriptors' words. b is page-aligned.
+func Words(b []byte) []uint64 {
+	return unsafe.Slice((*uint64)(unsafe.Pointer(unsafe.SliceData(b))), len(b)/8)
+}

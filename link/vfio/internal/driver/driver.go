@@ -178,6 +178,19 @@ type Counters struct {
 	TXErrors uint64
 }
 
+// Add adds o.
+func (c *Counters) Add(o *Counters) {
+	c.RXPackets += o.RXPackets
+	c.RXBytes += o.RXBytes
+	c.RXMulticast += o.RXMulticast
+	c.RXBroadcast += o.RXBroadcast
+	c.TXPackets += o.TXPackets
+	c.TXBytes += o.TXBytes
+	c.RXMissed += o.RXMissed
+	c.RXErrors += o.RXErrors
+	c.TXErrors += o.TXErrors
+}
+
 // Queue is one receive ring and one transmit ring. No method blocks or allocates.
 type Queue interface {
 	// Receive takes up to len(frames) received frames. What the NIC damaged or
