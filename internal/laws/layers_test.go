@@ -22,8 +22,8 @@ var layers = []layer{
 	{"root", []string{"=."}, nil, false}, // documentation only
 	// For tests of any layer, which the law does not bind; no layer may use it.
 	{"stacktest", []string{"internal/stacktest"}, []string{"links", "stack", "arp", "link", "internal"}, false},
-	{"cmd", []string{"cmd", "examples", "bench", "hack"}, []string{"control", "proto", "links", "stack", "arp", "link", "filter", "internal"}, true},
-	{"control", []string{"control", "metrics"}, []string{"proto", "links", "stack", "arp", "link", "filter", "internal"}, true},
+	{"cmd", []string{"cmd", "examples", "bench", "hack"}, []string{"control", "proto", "links", "stack", "arp", "link", "filter", "rt", "internal"}, true},
+	{"control", []string{"control", "metrics"}, []string{"proto", "links", "stack", "arp", "link", "filter", "rt", "internal"}, true},
 	{"proto", []string{"proto"}, []string{"stack", "arp", "link", "filter", "internal"}, true},
 	{"inband", []string{"stack/internal"}, []string{"arp", "link", "filter", "internal"}, true},
 	{"stack", []string{"stack"}, []string{"inband", "arp", "link", "filter", "internal"}, true},
@@ -31,6 +31,8 @@ var layers = []layer{
 	{"link", []string{"=link"}, []string{"filter", "internal"}, false},
 	{"links", []string{"link"}, []string{"link", "filter", "internal"}, true},
 	{"filter", []string{"filter"}, []string{"internal"}, true},
+	// The application's own threads: it stands beside the stack, not below it.
+	{"rt", []string{"rt"}, []string{"internal"}, false},
 	{"internal", []string{"internal"}, nil, true},
 }
 

@@ -1,0 +1,75 @@
+// Package rt is for the application's own real-time threads: a thread that runs
+// a function once a period ([Cycle]), memory that does not fault ([Lock],
+// [Prefault]), a garbage collector that keeps still (Quiet), and a look at
+// what this machine gives ([Environment]). What a machine refuses is reported,
+// with the reason and the way out, and never swallowed.
+//
+// It is independent of the stack. The two meet in manual mode: a cycle calls
+// Device.Poll of package stack at each activation, so that input, control and
+// output of a controller are one thread, and the stack has none.
+//
+// # How a cycle waits
+//
+// The thread sleeps by clock_nanosleep until an absolute time on
+// CLOCK_MONOTONIC, again and again if a signal (the runtime's own included)
+// ends it early. A relative sleep would drift, and time.Sleep waits in the
+// runtime's poller, which counts in milliseconds: at a period of 250 us on a
+// virtual machine with two cores it was late by 0.9 ms in the median, absolute
+// sleep by 0.09 ms, a spinning thread by 0.3 us.
+//
+// It is an ordinary system call, by intention. The scheduler then knows that
+// the thread waits: its processor (P) runs others, and nobody has to wait for
+// it to stop the world. A raw system call keeps the P, and cannot be stopped
+// where it stands: spinning in those held up collections for 0.2 to 0.8 s. The
+// price is the way back: after a sleep of more than some 20 us the P is
+// commonly gone, and the thread needs another. If all are busy it waits until
+// one is free, which takes up to 10 ms. Two things help:
+//
+//   - a spare P: GOMAXPROCS larger by one, for each cycle, than what keeps
+//     busy. A P that nobody runs on costs nothing.
+//   - a spin tail (Config.Spin): the thread wakes early, has its P before its
+//     time has come, and waits for the rest with its eyes open. 50 to 100 us
+//     are a start; Latency of a run without a tail shows what is needed.
+//
+// # The collector
+//
+// A collection stops all threads twice, mostly for 0.02 to 0.2 ms, and lets
+// those that allocate help it in between. A cycle that allocates nothing is
+// still stopped. So:
+//
+//   - allocate nothing in the cycle, which runtime/metrics proves;
+//   - hold collection off while it counts ([Quiet]), or for good (GOGC=off)
+//     with GOMEMLIMIT as the backstop, and call runtime.GC in maintenance
+//     windows, when the machine stands still;
+//   - with GOGC=off and no limit, memory that leaks ends the process: always
+//     set one.
+//
+// # GOMAXPROCS
+//
+// Fix it, by the environment or by a call at start. Where it is not fixed the
+// runtime looks at the CPU limit once a second and stops the world to change
+// it. Never set it to 1: the cycle would wait for whatever else runs.
+//
+// # Cores
+//
+// Pin the cycle (Config.CPUs) to a core that the kernel keeps free (isolcpus=,
+// nohz_full=, rcu_nocbs=, interrupts elsewhere), and keep the other threads of
+// the program off that core: start it under taskset with the rest of the cores
+// and pin the cycle to the isolated one, which a thread may do whatever mask it
+// was born with. Then give it a priority: SCHED_FIFO without a core of its own
+// keeps the runtime's threads waiting, those of the collector among them, and
+// the cycle then waits for these.
+//
+// A thread of SCHED_FIFO that spins all the time starves what else is on its
+// core; kernels before 6.12 take 5 % of each second away from it
+// (sched_rt_runtime_us), later ones give that to the others by a deadline
+// server. Leave some of each period to the rest.
+//
+// # What is noise besides
+//
+// Frequency scaling (governor performance) and deep idle states, where a core
+// takes 50 us and more to wake; hyper-threads; page faults ([Lock]); a clock
+// that is not the TSC, which makes each reading a system call. [Environment]
+// shows them. On other systems than Linux, cycles run on Go's timers and
+// [Report] says so: good for a test on the developer's desk, and no more.
+package rt
