@@ -31,7 +31,7 @@ type Options struct {
 }
 
 // Suites in the order they run.
-var Suites = []string{"loopback", "scale", "filter", "veth"}
+var Suites = []string{"loopback", "raw", "scale", "filter", "veth"}
 
 // figures are what a contender measured in one turn, by metric.
 type figures map[string]float64
@@ -140,6 +140,8 @@ func openSuite(name string) ([]contest, func(), error) {
 	switch name {
 	case "loopback":
 		return loopbackSuite(), func() {}, nil
+	case "raw":
+		return rawSuite(), func() {}, nil
 	case "scale":
 		return scaleSuite(), func() {}, nil
 	case "filter":
