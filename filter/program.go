@@ -81,8 +81,6 @@ func (p *Program) XDP() (*XDP, error) {
 			"and return 0 (drop), 1 (accept), 2 (skip) or 3 (vlan), as before: %w", p, p.section, verdictSection, errors.ErrUnsupported)
 	}
 	x := &XDP{Spec: p.prunedSpec(), Entry: p.name, Actions: p.kind == actionProgram}
-	entry := x.Spec.Programs[p.name]
-	entry.Type, entry.AttachType = ebpf.XDP, ebpf.AttachXDP
 	if x.Actions && x.Spec.Maps[socketMap] != nil {
 		x.SocketMap = socketMap
 	}
@@ -109,7 +107,7 @@ func (p *Program) prunedSpec() *ebpf.CollectionSpec {
 		switch {
 		case !reached[name]:
 			delete(spec.Programs, name)
-		case other.Type == ebpf.UnspecifiedProgram:
+		case p.kind != socketProgram && other.Type == ebpf.UnspecifiedProgram:
 			other.Type, other.AttachType = ebpf.XDP, ebpf.AttachXDP
 		}
 	}

@@ -4,15 +4,11 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
-	"net"
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/cilium/ebpf"
-	"github.com/cilium/ebpf/asm"
 	"golang.org/x/sys/unix"
 
 	"github.com/oobnet/oobnet/filter"
@@ -130,7 +126,7 @@ func TestVerdicts(t *testing.T) {
 
 func sameStats(a, b filter.Stats) bool {
 	return a.Verdicts == b.Verdicts && a.VLANAccepted == b.VLANAccepted && a.Errors == b.Errors &&
-		a.TX == b.TX && a.Redirect == b.Redirect
+		a.TX == b.TX && a.TXErrors == b.TXErrors && a.Redirect == b.Redirect && a.RedirectErrors == b.RedirectErrors
 }
 
 // TestVerdictVLAN: the frames of enabled ids are taken, the id being EVL's.
@@ -184,16 +180,17 @@ func TestActions(t *testing.T) {
 		t.Run(mode.String(), func(t *testing.T) {
 			r := newFilterRig(t, &Config{Mode: mode}, nil)
 			r.setFilter(program(t, "xsk"))
-			want := map[byte]string{xdpAborted: "nobody", xdpDrop: "nobody", xdpPass: "kernel", xdpRedirect: "us", 9: "nobody"}
-			if mode == Generic {
-				want[xdpTX] = "back" // native, veth would want a program on the peer
+			want := map[byte]string{xdpAborted: "nobody", xdpDrop: "nobody", xdpPass: "kernel", xdpTX: "back", xdpRedirect: "us", 9: "nobody"}
+			failed := uint64(0)
+			if mode == Native { // veth would want a program on the peer
+				want[xdpTX], failed = "nobody", 1
 			}
 			for what, to := range want {
 				if got := r.comes(saying(what, 0)); got != to {
 					t.Errorf("action %d: comes to %s, want %s", what, got, to)
 				}
 			}
-			counted := filter.Stats{Verdicts: [4]uint64{1, 1, 1, 0}, Errors: 2, TX: uint64(len(want)) - 5}
+			counted := filter.Stats{Verdicts: [4]uint64{1, 1, 1, 0}, Errors: 2, TX: 1, TXErrors: failed}
 			if s := r.FilterStats(); !sameStats(s, counted) {
 				t.Errorf("%+v, want %+v", s, counted)
 			}
@@ -214,8 +211,8 @@ func TestActionTX(t *testing.T) {
 	if got := r.comes(saying(xdpTX, 0)); got != "back" {
 		t.Errorf("comes to %s", got)
 	}
-	if s := r.FilterStats(); s.TX != 1 {
-		t.Errorf("%+v, want one TX", s)
+	if s := r.FilterStats(); s.TX != 1 || s.TXErrors != 0 {
+		t.Errorf("%+v, want one TX and no error", s)
 	}
 	if s := peer.FilterStats(); s.Verdicts[filter.Skip] != 1 {
 		t.Errorf("the peer's program counts %+v, want the frame that came back", s)
@@ -295,125 +292,5 @@ func TestTailCall(t *testing.T) {
 		if got := r.comes(saying(what, 0)); got != want {
 			t.Errorf("%d: comes to %s, want %s", what, got, want)
 		}
-	}
-}
-
-// odd is a filter that is whatever it is made of.
-type odd struct {
-	x   *filter.XDP
-	err error
-}
-
-func (o odd) XDP() (*filter.XDP, error)             { return o.x, o.err }
-func (o odd) Instance(int) (filter.Instance, error) { return nil, errors.ErrUnsupported }
-
-// TestSetFilterErrors: what cannot be set leaves what there was.
-func TestSetFilterErrors(t *testing.T) {
-	r := newFilterRig(t, nil, nil)
-	r.setFilter(program(t, "always"))
-	wrongMap := &ebpf.CollectionSpec{
-		Maps:     map[string]*ebpf.MapSpec{"xsks_map": {Type: ebpf.Array, KeySize: 4, ValueSize: 4, MaxEntries: 1}},
-		Programs: map[string]*ebpf.ProgramSpec{"p": {Instructions: asm.Instructions{asm.Mov.Imm(asm.R0, 0), asm.Return()}}},
-	}
-	for _, c := range []struct {
-		name string
-		f    filter.Filter
-		is   error
-		says string
-	}{
-		{"a socket filter", program(t, "socket"), errors.ErrUnsupported, `change SEC("socket") to SEC("oobnet")`},
-		{"reads past the end", program(t, "bad"), unix.EACCES, "invalid access to packet"},
-		{"no form", odd{}, nil, "no programs"},
-		{"its own error", odd{err: os.ErrInvalid}, os.ErrInvalid, ""},
-		{"no such entry", odd{x: &filter.XDP{Spec: wrongMap.Copy(), Entry: "q"}}, nil, `"q"`},
-		{"no such map", odd{x: &filter.XDP{Spec: wrongMap.Copy(), Entry: "p", Actions: true, SocketMap: "none"}}, nil, `"none"`},
-		{"a map of another type", odd{x: &filter.XDP{Spec: wrongMap.Copy(), Entry: "p", Actions: true, SocketMap: "xsks_map"}}, errors.ErrUnsupported, "BPF_MAP_TYPE_XSKMAP"},
-	} {
-		err := r.SetFilter(c.f)
-		if err == nil || c.is != nil && !errors.Is(err, c.is) || !strings.Contains(err.Error(), c.says) || !strings.HasPrefix(err.Error(), "afxdp: "+r.Name()+": set a filter: ") {
-			t.Errorf("%s: %v", c.name, err)
-		}
-		var refused *filter.VerifierError
-		if errors.As(err, &refused) != (c.name == "reads past the end") {
-			t.Errorf("%s: an error of the verifier: %v", c.name, refused != nil)
-		}
-		if refused != nil {
-			checkLog(t, refused)
-		}
-	}
-	if got := r.comes(saying(0, 0)); got != "us" {
-		t.Errorf("after refused filters a frame comes to %s, want what the former says: us", got)
-	}
-}
-
-// checkLog wants the whole log in the file, and its head in the message.
-func checkLog(t *testing.T, e *filter.VerifierError) {
-	t.Helper()
-	defer os.Remove(e.File)
-	whole, err := os.ReadFile(e.File)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if string(whole) != strings.Join(e.Log, "\n")+"\n" || len(e.Log) < 5 {
-		t.Errorf("the file holds %d bytes of %d lines:\n%s", len(whole), len(e.Log), whole)
-	}
-	if info, err := os.Stat(e.File); err != nil || info.Mode().Perm() != 0o600 {
-		t.Errorf("the file is %v, %v", info.Mode(), err)
-	}
-	for _, want := range []string{e.File, e.Log[0], e.Log[1]} {
-		if !strings.Contains(e.Error(), want) {
-			t.Errorf("%q is not in %v", want, e)
-		}
-	}
-}
-
-// TestFilterClosed: after Close, and of a filter that was replaced.
-func TestFilterClosed(t *testing.T) {
-	r := newFilterRig(t, nil, nil)
-	if _, err := r.FilterMap("seen"); !errors.Is(err, filter.ErrNoMap) {
-		t.Errorf("a map without a filter: %v", err)
-	}
-	r.setFilter(program(t, "verdict"))
-	if _, err := r.FilterMap("none"); !errors.Is(err, filter.ErrNoMap) {
-		t.Errorf("a map that is not there: %v", err)
-	}
-	m, err := r.FilterMap("seen")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := m.Lookup([]byte{1, 0, 0, 0}); !errors.Is(err, filter.ErrKeyNotExist) {
-		t.Errorf("look up what is not there: %v", err)
-	}
-	if r.comes(saying(1, 0)) != "us" {
-		t.Fatal("the filter does not work")
-	}
-	if v, err := m.Lookup([]byte{1, 0, 0, 0}); err != nil || !bytes.Equal(v, binary.NativeEndian.AppendUint64(nil, 1)) {
-		t.Errorf("looked up % x, %v", v, err)
-	}
-	if err := m.Delete([]byte{1, 0, 0, 0}); err != nil {
-		t.Error(err)
-	}
-	r.setFilter(nil)
-	for what, err := range map[string]error{
-		"Update": m.Update(make([]byte, 4), make([]byte, 8)),
-		"Delete": m.Delete(make([]byte, 4)),
-		"Each":   m.Each(func(_, _ []byte) bool { return true }),
-	} {
-		if !errors.Is(err, net.ErrClosed) {
-			t.Errorf("%s on a map of a filter that is gone: %v", what, err)
-		}
-	}
-	before := r.FilterStats()
-	if err := r.Close(); err != nil {
-		t.Fatal(err)
-	}
-	_, err = r.FilterMap("seen")
-	for what, err := range map[string]error{"SetFilter": r.SetFilter(nil), "Divert": r.Divert(true), "FilterMap": err} {
-		if !errors.Is(err, net.ErrClosed) {
-			t.Errorf("%s after Close: %v", what, err)
-		}
-	}
-	if after := r.FilterStats(); !sameStats(before, after) || after.Verdicts[filter.Accept] != 1 {
-		t.Errorf("counters %+v before Close, %+v after", before, after)
 	}
 }

@@ -69,7 +69,13 @@ func (l *Link) FilterStats() filter.Stats {
 	if l.closed {
 		return l.filtered
 	}
-	return l.gate.stats()
+	return l.filterStats()
+}
+
+func (l *Link) filterStats() filter.Stats {
+	s := l.gate.stats()
+	s.TXErrors, s.RedirectErrors = l.errors.since(l.dev)
+	return s
 }
 
 // FilterMap implements link.Filterer. The map works until another filter is

@@ -39,6 +39,7 @@ type Link struct {
 	mu       sync.Mutex // guards what follows: Attach, Select, Stop, Close, statistics
 	gate     *gate
 	groups   *groups
+	errors   *driverErrors
 	region   *offheap.Region
 	memory   *link.Memory
 	attached bool
@@ -250,7 +251,7 @@ func (l *Link) Close() error {
 		return nil
 	}
 	err := l.stop()
-	l.filtered = l.gate.stats()
+	l.filtered = l.filterStats()
 	l.closed = true
 	return errors.Join(err, l.tearDown())
 }

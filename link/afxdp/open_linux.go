@@ -89,6 +89,7 @@ func (l *Link) setUp(cfg *Config) error {
 		return err
 	}
 	l.dev.keepVLANTags()
+	l.errors = newDriverErrors(l.dev)
 	l.capabilities = link.Capabilities{
 		Driver:          l.dev.driver,
 		Mode:            modeName(native, zeroCopy),
