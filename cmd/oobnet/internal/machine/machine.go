@@ -3,10 +3,10 @@
 package machine
 
 import (
-	"os"
 	"runtime"
 	"runtime/debug"
-	"strings"
+
+	"github.com/oobnet/oobnet/internal/sysinfo"
 )
 
 // Machine is recorded with each result. Fields that the platform does not tell
@@ -55,50 +55,7 @@ func Describe() Machine {
 // fromLinux reads the proc and sys files below root; where there are none it
 // leaves the fields empty.
 func (m *Machine) fromLinux(root string) {
-	m.Kernel = line(root + "proc/sys/kernel/osrelease")
-	cpuinfo := text(root + "proc/cpuinfo")
-	m.CPU = field(cpuinfo, "model name")
-	if strings.Contains(field(cpuinfo, "flags")+" ", " hypervisor ") {
-		m.Hypervisor = "yes"
-	}
-	m.Governor = line(root + "sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
-	m.IdleDriver = line(root + "sys/devices/system/cpu/cpuidle/current_driver")
-	m.Isolated = line(root + "sys/devices/system/cpu/isolated")
-	for _, arg := range strings.Fields(text(root + "proc/cmdline")) {
-		if v, ok := strings.CutPrefix(arg, "mitigations="); ok {
-			m.Mitigations = v
-		}
-	}
-	m.MemoryMiB = kibibytes(field(text(root+"proc/meminfo"), "MemTotal")) / 1024
-}
-
-func text(path string) string {
-	b, err := os.ReadFile(path)
-	if err != nil {
-		return ""
-	}
-	return string(b)
-}
-
-func line(path string) string { return strings.TrimSpace(text(path)) }
-
-// field returns the value of the first "name : value" line.
-func field(text, name string) string {
-	for l := range strings.Lines(text) {
-		if k, v, ok := strings.Cut(l, ":"); ok && strings.TrimSpace(k) == name {
-			return strings.TrimSpace(v)
-		}
-	}
-	return ""
-}
-
-func kibibytes(s string) int {
-	n := 0
-	for _, c := range s {
-		if c < '0' || c > '9' {
-			break
-		}
-		n = n*10 + int(c-'0')
-	}
-	return n
+	info := sysinfo.Read(root)
+	m.Kernel, m.CPU, m.Hypervisor, m.MemoryMiB = info.Kernel, info.CPU, info.Hypervisor, info.MemoryMiB
+	m.Governor, m.IdleDriver, m.Isolated, m.Mitigations = info.Governor, info.IdleDriver, info.Isolated, info.Mitigations
 }
