@@ -1,6 +1,6 @@
 // Package rt is for the application's own real-time threads: a thread that runs
 // a function once a period ([Cycle]), memory that does not fault ([Lock],
-// [Prefault]), a garbage collector that keeps still (Quiet), and a look at
+// [Prefault]), a garbage collector that keeps still ([Quiet]), and a look at
 // what this machine gives ([Environment]). What a machine refuses is reported,
 // with the reason and the way out, and never swallowed.
 //
@@ -61,9 +61,9 @@
 // the cycle then waits for these.
 //
 // A thread of SCHED_FIFO that spins all the time starves what else is on its
-// core; kernels before 6.12 take 5 % of each second away from it
-// (sched_rt_runtime_us), later ones give that to the others by a deadline
-// server. Leave some of each period to the rest.
+// core, until the kernel takes 5 % of each second away from it
+// (sched_rt_runtime_us; in newer kernels, for the others' deadline server). Leave
+// some of each period to the rest.
 //
 // # What is noise besides
 //

@@ -42,3 +42,25 @@ func ExampleCycle() {
 	fmt.Println(err, s.Cycles+s.Missed >= 20, cycle.Latency().Count() == s.Cycles+1)
 	// Output: done true true
 }
+
+// A measurement that no collection disturbs.
+func ExampleQuiet() {
+	var h rt.Histogram
+	collections := rt.Quiet(func() {
+		for range 1000 {
+			begin := time.Now()
+			h.Record(int64(time.Since(begin)))
+		}
+	})
+	fmt.Println(h.Count(), collections)
+	// Output: 1000 0
+}
+
+// What a report of latencies should begin with.
+func ExampleEnvironment() {
+	for _, line := range rt.Environment().Lines() {
+		_ = line // print it
+	}
+	fmt.Println(rt.Environment().Go != "")
+	// Output: true
+}

@@ -127,6 +127,16 @@ func Available(root string) int64 {
 	return left
 }
 
+// Locked is the memory that this process has locked, bytes; Unknown where the
+// system does not tell.
+func Locked(root string) int64 {
+	v := field(text(root+"proc/self/status"), "VmLck")
+	if v == "" {
+		return Unknown
+	}
+	return kibibytes(v) << 10
+}
+
 func text(path string) string {
 	b, err := os.ReadFile(path)
 	if err != nil {

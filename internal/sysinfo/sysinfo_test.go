@@ -100,3 +100,12 @@ func TestAvailable(t *testing.T) {
 		}
 	}
 }
+
+func TestLocked(t *testing.T) {
+	if n := Locked(tree(t, map[string]string{"proc/self/status": "Name:\tx\nVmLck:\t      12 kB\n"})); n != 12<<10 {
+		t.Errorf("%d bytes", n)
+	}
+	if n := Locked(tree(t, nil)); n != Unknown {
+		t.Errorf("%d bytes where nothing is told", n)
+	}
+}
