@@ -3,6 +3,7 @@ package afxdp
 import (
 	"encoding/binary"
 	"fmt"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -200,6 +201,42 @@ func TestDivert(t *testing.T) {
 		if got := r.comes(saying(1, uint32(i))); got != step.want {
 			t.Errorf("step %d, %s: a frame comes to %s, want %s", i, step.what, got, step.want)
 		}
+	}
+}
+
+// TestRules: rules go through the same gate, and their hits are counted.
+func TestRules(t *testing.T) {
+	for _, mode := range bothModes {
+		t.Run(mode.String(), func(t *testing.T) {
+			r := newFilterRig(t, &Config{Mode: mode}, nil)
+			rules, err := filter.NewRules(filter.Skip,
+				filter.Rule{Verdict: filter.Drop, SrcMACs: [][6]byte{{2, 0, 0, 0, 0, 9}}},
+				filter.Rule{Verdict: filter.Accept, EtherTypes: []uint16{suiteType}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			for range 2 { // hits are counted anew
+				r.setFilter(rules)
+				if got := r.comes(saying(0, 1)); got != "us" {
+					t.Errorf("a frame of the EtherType comes to %s", got)
+				}
+				other := saying(0, 2)
+				other[11] = 9 // its source address
+				if got := r.comes(other); got != "nobody" {
+					t.Errorf("a frame of the other source comes to %s", got)
+				}
+				if s := r.FilterStats(); !slices.Equal(s.Rules, []uint64{1, 1, 0}) {
+					t.Errorf("hits %v", s.Rules)
+				}
+			}
+			if s := r.FilterStats(); s.Verdicts != [4]uint64{filter.Drop: 2, filter.Accept: 2} {
+				t.Errorf("verdicts %v since Open", s.Verdicts)
+			}
+			r.setFilter(nil)
+			if s := r.FilterStats(); s.Rules != nil {
+				t.Errorf("hits %v without rules", s.Rules)
+			}
+		})
 	}
 }
 
