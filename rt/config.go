@@ -65,10 +65,9 @@ type Config struct {
 	// Overrun policy: Skip by default.
 	Overrun Overrun
 	// Spin is how long before each activation the thread wakes, to wait for the
-	// rest with its eyes open: then neither the way out of the kernel's sleep
-	// nor the one back to Go's scheduler makes it late, for the price of that
-	// share of a core. 0: it sleeps until its time has come; at most Period,
-	// where it never sleeps.
+	// rest with its eyes open: then the way out of the kernel's sleep does not
+	// make it late, for the price of that share of a core. 0: it sleeps until
+	// its time has come; at most Period, where it never sleeps.
 	Spin time.Duration
 
 	// Name of the thread as ps -T shows it, 15 bytes: "cycle" by default.

@@ -21,15 +21,25 @@
 // the thread waits: its processor (P) runs others, and nobody has to wait for
 // it to stop the world. A raw system call keeps the P, and cannot be stopped
 // where it stands: spinning in those held up collections for 0.2 to 0.8 s. The
-// price is the way back: after a sleep of more than some 20 us the P is
-// commonly gone, and the thread needs another. If all are busy it waits until
-// one is free, which takes up to 10 ms. Two things help:
+// price is the way back: while the thread sleeps its P may be taken, and then it
+// needs another. If all are busy it waits until one of them is preempted, 10 ms
+// or more, whatever its priority is: that is a queue in Go, not in the kernel.
 //
-//   - a spare P: GOMAXPROCS larger by one, for each cycle, than what keeps
-//     busy. A P that nobody runs on costs nothing.
-//   - a spin tail (Config.Spin): the thread wakes early, has its P before its
-//     time has come, and waits for the rest with its eyes open. 50 to 100 us
-//     are a start; Latency of a run without a tail shows what is needed.
+//   - Have a spare P: GOMAXPROCS at least one more than there are cycles and
+//     goroutines that may be busy at one time, even if that is more than there
+//     are cores. As long as one P is idle the scheduler leaves a sleeper its own
+//     for up to 10 ms (Go 1.26), so that a cycle of less never loses it. A P
+//     that nobody runs on costs nothing.
+//   - Have a spin tail (Config.Spin): the thread wakes early, and waits for the
+//     rest with its eyes open. 50 to 100 us are a start; Latency of a run
+//     without a tail shows what is needed. It hides what a wake-up takes, not a
+//     P that is not there.
+//
+// Measured at 1 kHz, SCHED_FIFO 80, on a virtual machine with two shared cores
+// and one goroutine that never waits, 3000 periods: GOMAXPROCS=2: p99 5.1 ms,
+// 505 activations missed; with a tail of 100 us the same, 413 missed;
+// GOMAXPROCS=4: p99 0.28 ms, 12 missed; with the tail p50 17 ns, p99 36 us, 3
+// missed. Shapes, not bounds.
 //
 // # The collector
 //
@@ -46,9 +56,9 @@
 //
 // # GOMAXPROCS
 //
-// Fix it, by the environment or by a call at start. Where it is not fixed the
-// runtime looks at the CPU limit once a second and stops the world to change
-// it. Never set it to 1: the cycle would wait for whatever else runs.
+// Fix it, by the environment or by a call at start, with the spare P of above.
+// Where it is not fixed the runtime looks at the CPU limit as often as once a
+// second, and stops the world to follow it. Never set it to 1.
 //
 // # Cores
 //

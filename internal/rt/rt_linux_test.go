@@ -8,9 +8,12 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/oobnet/oobnet/internal/leaktest"
 )
 
 func TestGoNamesAndPinsItsThread(t *testing.T) {
+	leaktest.Check(t)
 	type seen struct {
 		name    string
 		cpus    int
@@ -38,6 +41,7 @@ func TestGoNamesAndPinsItsThread(t *testing.T) {
 }
 
 func TestGoReportsWhatWasRefused(t *testing.T) {
+	leaktest.Check(t)
 	refused := make(chan error, 1)
 	Go(Options{Name: "x", CPUs: []int{1023}}, func(err error) { refused <- err }, func() {})
 	if err := <-refused; !errors.Is(err, unix.EINVAL) {

@@ -5,6 +5,8 @@ import (
 	"runtime"
 	"testing"
 	"unsafe"
+
+	"github.com/oobnet/oobnet/internal/leaktest"
 )
 
 // here is where the caller's stack stands: a number, which does not move when
@@ -44,6 +46,7 @@ func moves(size int) bool {
 }
 
 func TestStackStaysWhereItIs(t *testing.T) {
+	leaktest.Check(t)
 	if moves(64 << 10) {
 		t.Error("a stack of 64 KiB was copied while half of it was used")
 	}
@@ -65,7 +68,7 @@ func TestStackSizesOutOfRange(t *testing.T) {
 func TestStackIsPassedOnByAPanic(t *testing.T) {
 	want := errors.New("f's")
 	defer func() {
-		if got := recover(); got != want {
+		if got, ok := recover().(error); !ok || !errors.Is(got, want) {
 			t.Errorf("recovered %v", got)
 		}
 	}()
