@@ -30,9 +30,8 @@ const (
 //     Verdict. It runs on links that have no kernel behind them; for the others,
 //     XDP says what to change.
 //
-// A Program is immutable, and implements [Filter]. Source of the first two
-// conventions: EVL's evl_net_filter documentation (verdicts) and the README of
-// libxdp's xsk library (xsks_map).
+// A Program is immutable, and implements [Filter]. Sources: EVL's documentation
+// of ingress filtering (verdicts, socket filters), libxdp's xsk.h (xsks_map).
 type Program struct {
 	name, section string
 	kind          kind
@@ -112,9 +111,4 @@ func (p *Program) prunedSpec() *ebpf.CollectionSpec {
 		}
 	}
 	return spec
-}
-
-// Instance implements Filter.
-func (p *Program) Instance(int) (Instance, error) {
-	return nil, fmt.Errorf("filter: %v: programs run in the kernel only: %w", p, errors.ErrUnsupported)
 }
