@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/asm"
 	"golang.org/x/sys/unix"
 
 	"github.com/oobnet/oobnet/filter"
@@ -262,6 +264,36 @@ func TestActionRedirect(t *testing.T) {
 		}
 	})
 	try(filter.Stats{Redirect: 3, Verdicts: [4]uint64{filter.Drop: 1, filter.Skip: 1}})
+}
+
+// TestFrags: a program that takes frames of several buffers follows one that
+// does not, and the other way round.
+func TestFrags(t *testing.T) {
+	r := newFilterRig(t, &Config{Mode: Native}, claimSuite)
+	for _, f := range []filter.Filter{program(t, "redirect"), nil, program(t, "xsk"), program(t, "redirect")} {
+		r.setFilter(f)
+		if got := r.comes(saying(xdpRedirect, 0)); got != "us" {
+			t.Errorf("%v: a frame comes to %s", f, got)
+		}
+	}
+}
+
+// TestFilterStack: what a program is promised of stack is there.
+func TestFilterStack(t *testing.T) {
+	r := newFilterRig(t, nil, nil)
+	const promised = 480
+	r.setFilter(odd{x: &filter.XDP{Entry: "deep", Spec: &ebpf.CollectionSpec{Programs: map[string]*ebpf.ProgramSpec{"deep": {
+		Name: "deep", License: "MIT",
+		Instructions: asm.Instructions{
+			asm.Mov.Imm(asm.R0, int32(filter.Accept)),
+			asm.StoreMem(asm.RFP, -promised, asm.R0, asm.DWord),
+			asm.LoadMem(asm.R0, asm.RFP, -promised, asm.DWord),
+			asm.Return(),
+		},
+	}}}}})
+	if got := r.comes(saying(0, 0)); got != "us" {
+		t.Errorf("a frame comes to %s", got)
+	}
 }
 
 // TestFewCapabilities: verdict programs and the convention's need no more than
