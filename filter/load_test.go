@@ -99,15 +99,6 @@ func TestLoadErrors(t *testing.T) {
 			t.Errorf("%s: %v", c.name, err)
 		}
 	}
-	if os.Geteuid() != 0 {
-		path := write("secret.o", whole)
-		if err := os.Chmod(path, 0); err != nil {
-			t.Fatal(err)
-		}
-		if _, err := LoadFile(path); !errors.Is(err, fs.ErrPermission) {
-			t.Errorf("unreadable: %v", err)
-		}
-	}
 }
 
 // TestProgramXDP: what is handed to a link is complete, without what need not
