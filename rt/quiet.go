@@ -98,7 +98,13 @@ func backstop(own int64) int64 {
 	if room < 0 {
 		room = quietRoom
 	}
-	return int64(metric("/memory/classes/total:bytes")-metric("/memory/classes/heap/released:bytes")) + room
+	return inUse() + room
+}
+
+// inUse is the memory that a limit counts, bytes: what the runtime has mapped
+// and not handed back.
+func inUse() int64 {
+	return int64(metric("/memory/classes/total:bytes") - metric("/memory/classes/heap/released:bytes"))
 }
 
 func gcCycles() uint64 { return metric("/gc/cycles/total:gc-cycles") }
