@@ -27,9 +27,9 @@
 //
 //   - Have a spare P: GOMAXPROCS at least one more than there are cycles and
 //     goroutines that may be busy at one time, even if that is more than there
-//     are cores. As long as one P is idle the scheduler leaves a sleeper its own
-//     for up to 10 ms (Go 1.26), so that a cycle of less never loses it. A P
-//     that nobody runs on costs nothing.
+//     are cores. As long as one P is idle, and nothing waits in its queue, the
+//     scheduler leaves a sleeper its own for up to 10 ms (Go 1.26): a cycle of
+//     less keeps it as a rule. A P that nobody runs on costs nothing.
 //   - Have a spin tail (Config.Spin): the thread wakes early, and waits for the
 //     rest with its eyes open. 50 to 100 us are a start; Latency of a run
 //     without a tail shows what is needed. It hides what a wake-up takes, not a
