@@ -15,7 +15,12 @@ import (
 	"github.com/oobnet/oobnet/stack"
 )
 
-const emsgsize = syscall.EMSGSIZE
+const (
+	emsgsize     = syscall.EMSGSIZE
+	enobufs      = syscall.ENOBUFS
+	einval       = syscall.EINVAL
+	edestaddrreq = syscall.EDESTADDRREQ
+)
 
 // TestListenErrors: each kind of bad input with its error.
 func TestListenErrors(t *testing.T) {

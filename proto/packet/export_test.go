@@ -30,3 +30,9 @@ func (p *program) Run(data []byte) uint32 { return p.run(&subject{data: data}) }
 func (p *program) RunBeside(data []byte, etherType, tci uint16, stripped bool, kind uint8) uint32 {
 	return p.run(&subject{data: data, etherType: etherType, tci: tci, stripped: stripped, kind: kind})
 }
+
+// Batching makes the socket believe that a WriteBatch is under way until end.
+func Batching(c *Conn) (end func()) {
+	c.batching.Store(true)
+	return func() { c.batching.Store(false) }
+}
