@@ -132,9 +132,13 @@ func orDefault[T int | time.Duration](v, def T) T {
 // Lookup returns the entry for a destination, an IPv4 address as a big-endian
 // number (10.0.0.1 is 0x0a000001), or nil: a miss. It is wait-free and
 // allocates nothing. Who sends with the entry calls its Touch.
-func (c *Cache) Lookup(dst uint32) *Entry {
-	return c.table.Get(table.Key{Lo: uint64(dst)})
-}
+func (c *Cache) Lookup(dst uint32) *Entry { return c.LookupIn(0, dst) }
+
+// LookupIn is Lookup for an entry with a scope (Spec.Scope). There is no other
+// in its place: nil is a miss, whatever Lookup knows.
+func (c *Cache) LookupIn(scope, dst uint32) *Entry { return c.table.Get(makeKey(scope, dst)) }
+
+func makeKey(scope, dst uint32) table.Key { return table.Key{Hi: uint64(scope), Lo: uint64(dst)} }
 
 // Learn adds an entry or replaces the one for the same destination, and
 // returns the one that holds now. The same as before stays the same object.
@@ -163,7 +167,7 @@ func (c *Cache) Learn(spec Spec) (*Entry, error) {
 			spec.MAC = hop.mac
 		}
 	}
-	old := c.Lookup(number(spec.Dst.As4()))
+	old := c.LookupIn(spec.Scope, number(spec.Dst.As4()))
 	if old == nil {
 		return c.add(spec, now)
 	}
@@ -218,7 +222,7 @@ func (c *Cache) add(spec Spec, now int64) (*Entry, error) {
 		return nil, fmt.Errorf("arp: entry for %v: all %d entries are permanent, remove some or raise the capacity: %w",
 			spec.Dst, c.capacity, syscall.ENOSPC)
 	}
-	r := &record{used: never}
+	r := &record{used: never, scope: spec.Scope}
 	r.entry = c.attach(r, spec, now)
 	c.put(r.entry)
 	c.stats.Learned++
@@ -250,11 +254,11 @@ func (c *Cache) publish(old, e *Entry) {
 	c.stats.Updated++
 }
 
-func (c *Cache) put(e *Entry) { c.table.Put(table.Key{Lo: uint64(number(e.Dst))}, e) }
+func (c *Cache) put(e *Entry) { c.table.Put(makeKey(e.rec.scope, number(e.Dst)), e) }
 
 // remove takes a destination out.
 func (c *Cache) remove(r *record) {
-	c.table.Delete(table.Key{Lo: uint64(number(r.entry.Dst))})
+	c.table.Delete(makeKey(r.scope, number(r.entry.Dst)))
 	r.entry.invalidate()
 	hop := r.hop
 	c.detach(r)

@@ -29,6 +29,8 @@ type Info struct {
 	Kind   string `json:"kind"`
 	// Permanent entries are set by the operator, the others learned.
 	Permanent bool `json:"permanent,omitempty"`
+	// Scoped entries are for senders that want this port for a group.
+	Scoped bool `json:"scoped,omitempty"`
 	// ConfirmedMS and UsedMS are the milliseconds since the neighbour was last
 	// confirmed and since the entry was last used; -1: never. Uses are noted
 	// to the granularity at which the stack calls Due.
@@ -128,7 +130,7 @@ func (r *record) info(now int64) Info {
 	i := Info{
 		Dst: s.Dst, NextHop: s.NextHop, Src: s.Src, MAC: macString(s.MAC), SrcMAC: macString(s.SrcMAC),
 		Tagged: r.entry.HeaderLen == MaxHeaderLen, VLAN: s.VLAN & 0x0fff, PCP: uint8(s.VLAN >> 13),
-		MTU: s.MTU, Kind: s.Kind.String(), Permanent: s.Permanent,
+		MTU: s.MTU, Kind: s.Kind.String(), Permanent: s.Permanent, Scoped: s.Scope != 0,
 		ConfirmedMS: -1, UsedMS: since(r.used, now),
 	}
 	if r.entry.flags.Load()&flagUsed != 0 {

@@ -107,7 +107,7 @@ func (e *Entry) spec() Spec {
 	s := Spec{
 		Dst: netip.AddrFrom4(e.Dst), NextHop: netip.AddrFrom4(e.NextHop), Src: netip.AddrFrom4(e.Src),
 		Via: e.Via, MAC: e.MAC(), SrcMAC: link.MAC(e.Header[6:12]),
-		MTU: e.MTU, Kind: e.Kind, Permanent: e.permanent,
+		MTU: e.MTU, Kind: e.Kind, Scope: e.rec.scope, Permanent: e.permanent,
 	}
 	if e.HeaderLen == MaxHeaderLen {
 		s.VLAN = uint16(e.Header[14])<<8 | uint16(e.Header[15])

@@ -4,6 +4,8 @@ package arp
 // entries that follow each other for it. Guarded by the cache's mutex.
 type record struct {
 	entry *Entry
+	// scope of the destination, as Spec has it.
+	scope uint32
 	// hop is the neighbour; nil for multicast and broadcast.
 	hop *neighbor
 	// used is when the entry was last seen used, clock ns; never: not yet.

@@ -6,8 +6,8 @@ import "github.com/oobnet/oobnet/link"
 // addresses, VLANs or MTUs. f gets the spec of each, in no order, and returns
 // what it is to be now, or false to drop it, permanent or not. An entry whose
 // spec comes back unchanged stays the same object and stays valid; a changed
-// one is replaced. Dst and Permanent cannot be changed: what f does to them is
-// ignored, as is Unconfirmed.
+// one is replaced. Dst, Scope and Permanent cannot be changed: what f does to
+// them is ignored, as is Unconfirmed.
 //
 // A learned entry that moves to another neighbour takes the MAC address that
 // the cache knows of that neighbour. If the cache knows none, f must have
@@ -46,7 +46,7 @@ func (c *Cache) records() []*record {
 // whether there can be one.
 func (c *Cache) revise(r *record, spec Spec, now int64) bool {
 	old := r.entry.spec()
-	spec.Dst, spec.Permanent, spec.Unconfirmed = old.Dst, old.Permanent, false
+	spec.Dst, spec.Scope, spec.Permanent, spec.Unconfirmed = old.Dst, old.Scope, old.Permanent, false
 	if spec.Kind != old.Kind && spec.MAC == old.MAC {
 		spec.MAC = link.MAC{} // that was the other kind's
 	}

@@ -22,6 +22,10 @@ type Spec struct {
 	SrcMAC  link.MAC // the port's own
 	MTU     uint16   // longest IPv4 packet, bytes; at least MinMTU
 	Kind    Kind
+	// Scope sets an entry of a multicast or broadcast destination apart for
+	// senders that ask for it by LookupIn: groups are on every port, and a
+	// sender may want one of its own. 0: for everyone else.
+	Scope uint32
 	// Permanent entries are the operator's word; see the package's rules.
 	Permanent bool
 	// Unconfirmed says that the MAC address comes from memory, not from an
@@ -77,6 +81,8 @@ func (s *Spec) fault() string {
 		return "destination or next hop is 0.0.0.0"
 	case s.Kind == Multicast && !s.Dst.IsMulticast():
 		return "not a multicast address"
+	case s.Kind == Unicast && s.Scope != 0:
+		return "only groups have a scope"
 	case s.Kind == Unicast && s.Dst.IsMulticast():
 		return "a multicast address has no neighbour"
 	case s.Kind == Unicast && !stationMAC(s.MAC):
