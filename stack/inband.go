@@ -24,6 +24,8 @@ type inBandStage interface {
 	SetRoutes([]inband.Route) error
 	JoinGroup(id uint32, group netip.Addr) error
 	LeaveGroup(id uint32, group netip.Addr) error
+	// Announce reports the groups anew.
+	Announce(id uint32) error
 	// Input takes a received frame, Send a datagram to send.
 	Input(id uint32, frame []byte)
 	Send(inband.Outgoing) error
@@ -89,7 +91,7 @@ var _ inband.Host = host{}
 
 // Output sends a frame of the in-band stage: through the TX list, never on the
 // caller's thread, and only while the pool has more than the sockets' share.
-func (h host) Output(port uint32, dst link.MAC, etherType uint16, packet [][]byte) bool {
+func (h host) Output(port uint32, dst link.MAC, etherType uint16, priority uint8, packet [][]byte) bool {
 	p := (*h.s.ports.Load())[port]
 	if p == nil {
 		return false
@@ -105,7 +107,11 @@ func (h host) Output(port uint32, dst link.MAC, etherType uint16, packet [][]byt
 		return false
 	}
 	b := d.mem.Buffer(f.Index)[f.Off-HeaderRoom:]
-	n := wire.PutEthernet(b, dst, p.mac, p.vlan, etherType)
+	tci := p.vlan
+	if tci != 0 {
+		tci |= uint16(priority) << wire.PCPShift
+	}
+	n := wire.PutEthernet(b, dst, p.mac, tci, etherType)
 	for _, piece := range packet {
 		if n+len(piece) > len(b) {
 			d.Free(f)
@@ -142,18 +148,22 @@ func (h host) Speaks(number uint8) bool {
 
 // Datagram hands a datagram to its protocol.
 func (h host) Datagram(in inband.Datagram) bool {
-	p := h.s.speaking(in.Protocol)
+	return h.s.deliverInBand(&Datagram{
+		Port: (*h.s.ports.Load())[in.Port], Protocol: in.Protocol, Src: in.Src, Dst: in.Dst,
+		TTL: in.TTL, TOS: in.TOS, Transport: in.Transport, Verified: in.ChecksumVerified,
+	})
+}
+
+// deliverInBand hands a datagram to its protocol, if there is one.
+func (s *Stack) deliverInBand(d *Datagram) bool {
+	p := s.speaking(d.Protocol)
 	if p == nil {
 		return false
 	}
 	defer p.leave()
-	d := Datagram{
-		Port: (*h.s.ports.Load())[in.Port], Protocol: in.Protocol, Src: in.Src, Dst: in.Dst,
-		TTL: in.TTL, TOS: in.TOS, Transport: in.Transport, Verified: in.ChecksumVerified,
-	}
-	took := p.ReceiveInBand(&d)
+	took := p.ReceiveInBand(d)
 	if d.dropped != 0 {
-		h.s.inBandDropped[d.dropped-1].Add(1)
+		s.inBandDropped[d.dropped-1].Add(1)
 	}
 	return took
 }

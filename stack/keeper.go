@@ -22,6 +22,7 @@ const (
 	keeperTick = 100 * time.Millisecond
 	// sendSlots bounds the demoted datagrams that wait to be sent; eventSlots
 	// the neighbour events. The in-band stage sends one in about a microsecond.
+	// (as many that loop back wait beside them).
 	sendSlots  = 256
 	eventSlots = 1024
 	// maxWanted bounds the destinations whose next hop is being asked for.
@@ -33,6 +34,7 @@ const (
 type keeper struct {
 	s      *Stack
 	sends  *ring.Ring[*Outgoing]
+	loops  *ring.Ring[*Datagram]
 	events *ring.Ring[inband.NeighborEvent]
 	// lost says that an event found no room: then every entry is checked
 	// against what the in-band stage knows now.
@@ -59,7 +61,7 @@ type neighborKey struct {
 
 func newKeeper(s *Stack) *keeper {
 	k := &keeper{
-		s: s, sends: ring.New[*Outgoing](sendSlots), events: ring.New[inband.NeighborEvent](eventSlots),
+		s: s, sends: ring.New[*Outgoing](sendSlots), loops: ring.New[*Datagram](sendSlots), events: ring.New[inband.NeighborEvent](eventSlots),
 		wanted: make(map[neighborKey]map[netip.Addr]struct{}),
 	}
 	k.thread.init()
@@ -93,7 +95,7 @@ func (k *keeper) loop() {
 	next := time.Now()
 	due := func() bool { return !time.Now().Before(next) }
 	work := func() bool {
-		return k.stopped.Load() || !k.events.Empty() || !k.sends.Empty() || k.lost.Load() || due()
+		return k.stopped.Load() || !k.events.Empty() || !k.sends.Empty() || !k.loops.Empty() || k.lost.Load() || due()
 	}
 	for !k.stopped.Load() {
 		k.thread.park(work)
@@ -111,6 +113,13 @@ func (k *keeper) loop() {
 				break
 			}
 			k.transmit(o)
+		}
+		var d *Datagram
+		for range sendSlots {
+			if !k.loops.Pop(&d) {
+				break
+			}
+			k.s.deliverInBand(d)
 		}
 		if due() {
 			k.tick()
@@ -147,9 +156,9 @@ func (k *keeper) neighbor(e inband.NeighborEvent) {
 // transmit sends a demoted datagram, and sees to it that the next one to the
 // same destination is fast.
 func (k *keeper) transmit(o *Outgoing) {
-	h, noRoute := k.s.hopTo(o.Dst)
+	h, noRoute := k.s.hopOf(o)
 	out := inband.Outgoing{
-		Protocol: o.Protocol, Src: o.Src, Dst: o.Dst, TTL: o.TTL, TOS: o.TOS,
+		Protocol: o.Protocol, Src: o.Src, Dst: o.Dst, TTL: o.TTL, TOS: o.TOS, Priority: o.Priority,
 		DontFragment: o.DontFragment, Transport: o.Transport,
 	}
 	if noRoute == nil && h.kind != arp.Unicast {
@@ -158,7 +167,7 @@ func (k *keeper) transmit(o *Outgoing) {
 		out.Port = h.port.id
 	}
 	if err := k.s.inBand.Send(out); err != nil {
-		if fault := k.s.faultTo(o.Dst); fault != nil {
+		if fault := k.s.faultOf(o); fault != nil {
 			err = fault // the in-band stage sees a device without buffers
 		}
 		k.sendErrors.Add(1)
@@ -175,6 +184,23 @@ func (k *keeper) transmit(o *Outgoing) {
 		return
 	}
 	k.want(neighborKey{h.port, h.nextHop}, o.Dst)
+}
+
+// Loop hands a datagram that was sent back to its own protocol, as if the
+// in-band stage had received it: for members of a group on the sender's own
+// host. It is the stack's from then on. It goes through a bounded queue to the
+// keeper's goroutine, so that nobody's receiver runs on the sender's thread:
+// ENOBUFS, counted in StackStats.InBandDropped, if that is full; net.ErrClosed.
+func (s *Stack) Loop(d *Datagram) error {
+	if s.keeper.stopped.Load() {
+		return net.ErrClosed
+	}
+	if !s.keeper.loops.Push(&d) {
+		s.inBandDropped[ReasonInBandFull].Add(1)
+		return errInBandFull
+	}
+	s.keeper.thread.unpark()
+	return nil
 }
 
 // fail tells the protocol what the in-band stage said at once.
@@ -298,6 +324,10 @@ func (d *Device) watch() {
 			return
 		}
 		d.setFault(nil)
+		for _, p := range d.Ports() {
+			// Routers may have forgotten us meanwhile, or be others.
+			d.stack.note(d.stack.inBand.Announce(p.id))
+		}
 		// What was in the ring when the wire went leaves now.
 		for _, t := range d.tx {
 			t.flushAgain()

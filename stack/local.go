@@ -56,6 +56,16 @@ func (l *localSet) ownOrBroadcast(a uint32) bool {
 	return false
 }
 
+// broadcasts: a is the broadcast address of a network here.
+func (l *localSet) broadcasts(a uint32) bool {
+	for i := range l.addrs {
+		if l.addrs[i].broadcast == a && a != 0 {
+			return true
+		}
+	}
+	return false
+}
+
 // destination says whether a packet to dst, in a frame to cast, is ours.
 //
 //oobnet:hot

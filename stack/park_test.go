@@ -118,7 +118,7 @@ func TestInBandFrameBehindASender(t *testing.T) {
 	}
 	q := d.tx[0]
 	eventually(t, "the queue is free", func() bool { return q.owner.CompareAndSwap(txFree, txOwned) })
-	if !(host{s}).Output(s.Ports()[0].id, link.MAC{2, 0, 0, 0, 0, 9}, 0x0806, [][]byte{make([]byte, 28)}) {
+	if !(host{s}).Output(s.Ports()[0].id, link.MAC{2, 0, 0, 0, 0, 9}, 0x0806, 0, [][]byte{make([]byte, 28)}) {
 		t.Fatal("no buffer")
 	}
 	eventually(t, "the TX thread sleeps", q.thread.parked.Load)

@@ -24,6 +24,35 @@ const SolicitTimeout = 5 * time.Second
 // long as its Valid says so, and calls its Touch when it sends.
 func (s *Stack) Lookup(dst uint32) *arp.Entry { return s.front.Lookup(dst) }
 
+// LookupVia is Lookup for a group: the entry by which its datagrams leave by a
+// port that the sender has chosen.
+func (s *Stack) LookupVia(p *Port, dst uint32) *arp.Entry { return s.front.LookupIn(p.id, dst) }
+
+// MissVia is Miss for a sender whose LookupVia found nothing: dst is a group, or
+// a broadcast address of the port. EADDRNOTAVAIL wrapped if it is none of these,
+// or the port has no address; net.ErrClosed if the port is no more.
+func (s *Stack) MissVia(p *Port, dst netip.Addr) (*arp.Entry, error) {
+	h, err := p.hopTo(dst)
+	if err != nil {
+		return nil, err
+	}
+	spec := h.spec(dst, link.MAC{})
+	spec.Scope = p.id
+	return s.learn(spec)
+}
+
+// SourceVia is Source for a sender that has chosen a port for a group.
+func (s *Stack) SourceVia(p *Port, dst netip.Addr) (src netip.Addr, mtu int, err error) {
+	h, err := p.hopTo(dst)
+	return h.src, p.mtu, err
+}
+
+// Many reports whether an address stands for many on the port: a multicast
+// group, or a broadcast address there.
+func (p *Port) Many(dst netip.Addr) bool {
+	return dst.Is4() && (dst.IsMulticast() || dst == limitedBroadcast || p.local.Load().broadcasts(addr4(dst.As4())))
+}
+
 // FrontCache is the cache itself, for dumps and statistics. What goes into it
 // is the stack's to say.
 func (s *Stack) FrontCache() *arp.Cache { return s.front }
@@ -87,7 +116,12 @@ type Outgoing struct {
 	Protocol uint8
 	// Src is a local address: see Source.
 	Src, Dst netip.Addr
+	// Via is the port that it leaves by, where Dst stands for Many there; nil:
+	// the one that the routes say.
+	Via      *Port
 	TTL, TOS uint8 // TTL 0: the stack's
+	// Priority is the PCP of its frames on a VLAN port, 0 to 7.
+	Priority uint8
 	// DontFragment refuses (EMSGSIZE) what is larger than the MTU.
 	DontFragment bool
 	// Transport is header and payload. It is the stack's from then on.
@@ -100,19 +134,19 @@ type Outgoing struct {
 // the way there is down or gone, net.ErrClosed after Close. What goes wrong
 // later reaches Protocol.Error.
 func (s *Stack) Demote(o *Outgoing) error {
-	if err := s.faultTo(o.Dst); err != nil {
+	if err := s.faultOf(o); err != nil {
 		return err
 	}
 	return s.keeper.send(o)
 }
 
-// faultTo is the fault of the device that a datagram to dst leaves by. Own
-// addresses need none; where there is no route, the in-band stage says so.
-func (s *Stack) faultTo(dst netip.Addr) error {
-	if s.portOf(dst) != nil || dst.IsLoopback() {
+// faultOf is the fault of the device that a datagram leaves by. Own addresses
+// need none; where there is no route, the in-band stage says so.
+func (s *Stack) faultOf(o *Outgoing) error {
+	if s.portOf(o.Dst) != nil || o.Dst.IsLoopback() {
 		return nil
 	}
-	if h, err := s.hopTo(dst); err == nil {
+	if h, err := s.hopOf(o); err == nil {
 		return h.port.dev.Fault()
 	}
 	return nil

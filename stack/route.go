@@ -3,6 +3,7 @@ package stack
 import (
 	"cmp"
 	"fmt"
+	"net"
 	"net/netip"
 	"slices"
 	"syscall"
@@ -108,6 +109,9 @@ func (s *Stack) revise() {
 // leads reports whether an entry is the way to its destination.
 func (s *Stack) leads(e arp.Spec) bool {
 	h, err := s.hopTo(e.Dst)
+	if e.Scope != 0 {
+		h, err = e.Via.(*Port).hopTo(e.Dst)
+	}
 	return err == nil && h.port == e.Via && h.nextHop == e.NextHop && h.src == e.Src && h.kind == e.Kind && h.port.mtu == int(e.MTU)
 }
 
@@ -148,6 +152,30 @@ func (s *Stack) hopTo(dst netip.Addr) (hop, error) {
 		}
 	}
 	return hop{}, syscall.ENETUNREACH
+}
+
+// hopTo is the way from the port to many: no route has a say.
+func (p *Port) hopTo(dst netip.Addr) (hop, error) {
+	if p.Disabled() {
+		return hop{}, net.ErrClosed
+	}
+	src, ok := p.source(dst)
+	if !ok || !p.Many(dst) {
+		return hop{}, fmt.Errorf("stack: %v is no group of port %s, or the port has no address: %w", dst, p.Name(), syscall.EADDRNOTAVAIL)
+	}
+	h := hop{port: p, src: src, nextHop: dst, kind: arp.Broadcast}
+	if dst.IsMulticast() {
+		h.kind = arp.Multicast
+	}
+	return h, nil
+}
+
+// hopOf is the way of a datagram.
+func (s *Stack) hopOf(o *Outgoing) (hop, error) {
+	if o.Via != nil && o.Via.Many(o.Dst) {
+		return o.Via.hopTo(o.Dst)
+	}
+	return s.hopTo(o.Dst)
 }
 
 var limitedBroadcast = netip.AddrFrom4([4]byte{255, 255, 255, 255})

@@ -90,7 +90,7 @@ func (s *Stage) answerProbe(p *port, a arpPacket) {
 		return
 	}
 	reply := arpPacket{op: arpReply, senderMAC: p.MAC, senderIP: a.targetIP, targetMAC: a.senderMAC, targetIP: a.senderIP}
-	p.ep.output(a.senderMAC, uint16(header.ARPProtocolNumber), [][]byte{reply.bytes()}) // without a buffer the host counts it
+	p.ep.output(a.senderMAC, uint16(header.ARPProtocolNumber), 0, [][]byte{reply.bytes()}) // without a buffer the host counts it
 }
 
 // Probe sends one ARP request to a neighbour's MAC, from src, an address of
@@ -107,5 +107,5 @@ func (s *Stage) Probe(id uint32, addr netip.Addr, mac link.MAC, src netip.Addr) 
 		return false
 	}
 	request := arpPacket{op: arpRequest, senderMAC: p.MAC, senderIP: src, targetIP: addr}
-	return p.ep.output(mac, uint16(header.ARPProtocolNumber), [][]byte{request.bytes()}) == nil
+	return p.ep.output(mac, uint16(header.ARPProtocolNumber), 0, [][]byte{request.bytes()}) == nil
 }

@@ -10,11 +10,11 @@ import (
 // sink is a host that does nothing, for measuring the stage alone.
 type sink struct{}
 
-func (sink) Output(uint32, link.MAC, uint16, [][]byte) bool { return true }
-func (sink) Speaks(uint8) bool                              { return true }
-func (sink) Datagram(Datagram) bool                         { return true }
-func (sink) TransportError(TransportError)                  {}
-func (sink) Neighbor(NeighborEvent)                         {}
+func (sink) Output(uint32, link.MAC, uint16, uint8, [][]byte) bool { return true }
+func (sink) Speaks(uint8) bool                                     { return true }
+func (sink) Datagram(Datagram) bool                                { return true }
+func (sink) TransportError(TransportError)                         {}
+func (sink) Neighbor(NeighborEvent)                                {}
 
 func newBench(b *testing.B) *Stage {
 	s, err := New(Config{Host: sink{}})

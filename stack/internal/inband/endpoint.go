@@ -25,6 +25,8 @@ type endpoint struct {
 	dispatcher atomic.Pointer[stack.NetworkDispatcher]
 
 	sent, noBuffer atomic.Uint64
+	// muted: IGMP goes nowhere; set by Announce, read by whichever goroutine sends.
+	muted atomic.Bool
 }
 
 var _ stack.LinkEndpoint = (*endpoint)(nil)
@@ -38,12 +40,12 @@ func (e *endpoint) deliver(etherType uint16, pkt *stack.PacketBuffer) {
 }
 
 // output sends one packet. It reports tcpip's two permitted errors only.
-func (e *endpoint) output(dst link.MAC, etherType uint16, packet [][]byte) tcpip.Error {
+func (e *endpoint) output(dst link.MAC, etherType uint16, priority uint8, packet [][]byte) tcpip.Error {
 	if !e.gate.enter() {
 		return &tcpip.ErrClosedForSend{}
 	}
 	defer e.gate.leave()
-	if !e.host.Output(e.port, dst, etherType, packet) {
+	if !e.host.Output(e.port, dst, etherType, priority, packet) {
 		e.noBuffer.Add(1)
 		return &tcpip.ErrNoBufferSpace{}
 	}
@@ -62,7 +64,11 @@ func (e *endpoint) WritePackets(pkts stack.PacketBufferList) (int, tcpip.Error) 
 			e.noBuffer.Add(1)
 			return i, &tcpip.ErrNoBufferSpace{}
 		}
-		err := e.output(dst, uint16(pkt.NetworkProtocolNumber), pkt.AsSlices())
+		if e.muted.Load() && pkt.NetworkProtocolNumber == header.IPv4ProtocolNumber &&
+			header.IPv4(pkt.NetworkHeader().Slice()).Protocol() == protoIGMP {
+			continue
+		}
+		err := e.output(dst, uint16(pkt.NetworkProtocolNumber), uint8(pkt.Mark>>markPriority), pkt.AsSlices())
 		if _, full := err.(*tcpip.ErrNoBufferSpace); full && pkt.NetworkProtocolNumber == header.ARPProtocolNumber {
 			continue // as if lost on the wire: gVisor would fail the neighbour at once, and not try again
 		}

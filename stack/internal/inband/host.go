@@ -11,11 +11,11 @@ import (
 // held: they must neither block nor call the stage. None is called after
 // Stage.Close has returned.
 type Host interface {
-	// Output sends a frame on a port: destination MAC, EtherType, and the
-	// network-layer packet in pieces, which it copies before it returns. The
-	// host adds source MAC and VLAN tag. False: no buffer; the host counts it.
+	// Output sends a frame on a port: destination MAC, EtherType, priority (of
+	// Outgoing; 0 for the stage's own), and the network-layer packet in pieces,
+	// which it copies before it returns. The host adds source MAC and VLAN tag. False: no buffer; the host counts it.
 	// It is not called for a port after RemovePort has returned.
-	Output(port uint32, dst link.MAC, etherType uint16, packet [][]byte) bool
+	Output(port uint32, dst link.MAC, etherType uint16, priority uint8, packet [][]byte) bool
 	// Speaks says whether datagrams of an IPv4 protocol end in Datagram. Those
 	// of others are answered with ICMP protocol unreachable; ICMP and IGMP are
 	// the stage's own as long as the host does not speak them.

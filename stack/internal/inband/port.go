@@ -311,6 +311,26 @@ func (s *Stage) JoinGroup(id uint32, group netip.Addr) error {
 	})
 }
 
+// Announce reports the groups of a port anew, as if they had just been joined:
+// for a wire that was away. ENODEV.
+func (s *Stage) Announce(id uint32) error {
+	return s.withPort("announce", id, func(p *port) error {
+		ep, err := s.gs.GetNetworkEndpoint(tcpip.NICID(id), ipv4.ProtocolNumber)
+		if err != nil {
+			return wrap("announce groups of port", id, errnoOf(err))
+		}
+		// Switching the endpoint, not the interface: neighbours stay. Nobody
+		// needs to hear that the groups were left for a moment.
+		p.ep.muted.Store(true)
+		ep.Disable()
+		p.ep.muted.Store(false)
+		if err := ep.Enable(); err != nil {
+			return wrap("announce groups of port", id, errnoOf(err))
+		}
+		return nil
+	})
+}
+
 // LeaveGroup undoes one JoinGroup; with the last, IGMP says so. ENODEV,
 // EADDRNOTAVAIL for a group that was not joined.
 func (s *Stage) LeaveGroup(id uint32, group netip.Addr) error {

@@ -27,6 +27,8 @@ type Outgoing struct {
 	// Src is an address of the port.
 	Src, Dst netip.Addr
 	TTL, TOS uint8 // TTL 0: Config.TTL
+	// Priority of its frames, for Host.Output.
+	Priority uint8
 	// DontFragment sets DF, and refuses what is larger than the MTU.
 	DontFragment bool
 	// Transport is the transport header, with its checksum, and the payload.
@@ -81,7 +83,7 @@ func (s *Stage) send(d Outgoing) error {
 			return err
 		}
 	}
-	pkt := stack.NewPacketBuffer(stack.PacketBufferOptions{Payload: s.packet(d), Mark: markSent})
+	pkt := stack.NewPacketBuffer(stack.PacketBufferOptions{Payload: s.packet(d), Mark: markSent | uint32(d.Priority)<<markPriority})
 	defer pkt.DecRef()
 	if err := route.WriteHeaderIncludedPacket(pkt); err != nil {
 		return wrap("send to", d.Dst, errnoOf(err))

@@ -16,8 +16,12 @@ import (
 // udpHeaderSize is also what ICMP quotes of a transport header at least, RFC 792.
 const udpHeaderSize = header.UDPMinimumSize
 
-// markSent is the packet mark of what Send writes. It survives the loop back.
-const markSent = 1
+// markSent is in the packet mark of what Send writes, and from bit markPriority
+// on its priority. The mark survives the loop back and fragmentation.
+const (
+	markSent     = 1
+	markPriority = 8
+)
 
 // protocol is a transport protocol, which ends in Host.Datagram if the host
 // speaks it. To gVisor it is a protocol without sockets, whose unknown
@@ -103,7 +107,7 @@ func (*protocol) Restore() {}
 // was not told of.
 func (s *Stage) notSpoken(pkt *stack.PacketBuffer) {
 	s.n.unknownProtocol.Add(1)
-	if pkt.Mark == markSent || pkt.PktType != tcpip.PacketHost {
+	if pkt.Mark&markSent != 0 || pkt.PktType != tcpip.PacketHost {
 		return // to ourselves, who know; or to many
 	}
 	whole := stack.PayloadSince(pkt.NetworkHeader())
@@ -125,7 +129,7 @@ func (s *Stage) datagram(number uint8, pkt *stack.PacketBuffer) bool {
 	}
 	d.TOS, _ = ip.TOS()
 	manyReceivers := pkt.NetworkPacketInfo.LocalAddressBroadcast || d.Dst.IsMulticast()
-	if manyReceivers && pkt.Mark == markSent {
+	if manyReceivers && pkt.Mark&markSent != 0 {
 		return true // gVisor loops broadcasts back; the fast stage does not
 	}
 	buf := stack.BufferSince(pkt.TransportHeader())

@@ -50,7 +50,7 @@ type side struct {
 	refuse func(frame []byte) bool
 }
 
-func (h *side) Output(port uint32, dst link.MAC, etherType uint16, packet [][]byte) bool {
+func (h *side) Output(port uint32, dst link.MAC, etherType uint16, priority uint8, packet [][]byte) bool {
 	f := append(append([]byte{}, dst[:]...), h.mac[:]...)
 	f = binary.BigEndian.AppendUint16(f, etherType)
 	for _, p := range packet {
