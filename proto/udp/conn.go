@@ -72,6 +72,18 @@ type Config struct {
 	DontRoute bool
 	// Priority of what is sent, 0 to 7; on a VLAN port also the frame's PCP.
 	Priority int
+	// DSCP of what is sent, 0 to 63 (RFC 2474): 46 is expedited forwarding.
+	DSCP int
+	// MulticastPort is the port by which datagrams to groups, and to
+	// 255.255.255.255, leave; nil: the one that has the socket's own address,
+	// or, if the socket is bound to none, the one that the routes say.
+	MulticastPort *stack.Port
+	// MulticastLoop gives members on this stack, on the port that it leaves by,
+	// a copy of each datagram that is sent to a group: IP_MULTICAST_LOOP. It is
+	// copied on the heap and goes through a queue of 256, beyond which, and
+	// beyond a member's quota, it is dropped and counted. Off by default, other
+	// than elsewhere.
+	MulticastLoop bool
 	// TTL of unicast packets, the stack's by default; MulticastTTL, 1 by default.
 	TTL, MulticastTTL uint8
 	// Spin is how long a blocked reader polls before it sleeps: DefaultSpin
@@ -97,6 +109,10 @@ func (c *Config) complete(s *stack.Stack) error {
 		return fmt.Errorf("queue of %d datagrams: %w: want 1 to %d", c.Queue, syscall.EINVAL, MaxQueue)
 	case c.Priority < 0 || c.Priority >= stack.Priorities:
 		return fmt.Errorf("priority %d: %w: want 0 to %d", c.Priority, syscall.EINVAL, stack.Priorities-1)
+	case c.DSCP < 0 || c.DSCP > maxDSCP:
+		return fmt.Errorf("DSCP %d: %w: want 0 to %d", c.DSCP, syscall.EINVAL, maxDSCP)
+	case c.MulticastPort != nil && c.MulticastPort.Device().Stack() != s:
+		return fmt.Errorf("multicast port %s: %w: it is another stack's", c.MulticastPort.Name(), syscall.EINVAL)
 	}
 	return nil
 }
@@ -156,8 +172,13 @@ type Conn struct {
 	// path is the front-cache entry of a connected socket's peer.
 	path     atomic.Pointer[arp.Entry]
 	priority atomic.Int32
-	batching atomic.Bool
-	batch    *sendBatch
+	tos      atomic.Uint32 // the DSCP in its place; ECN is 0
+	loop     atomic.Bool
+	// manyBy is the port that was asked for to send to many by, home the one
+	// that has the socket's address: any sender may find and note it.
+	manyBy, home atomic.Pointer[stack.Port]
+	batching     atomic.Bool
+	batch        *sendBatch
 
 	// groups that the socket joined, replaced as a whole under mu.
 	mu     sync.Mutex
@@ -239,6 +260,9 @@ func open(s *stack.Stack, local, remote netip.AddrPort, cfg *Config) (*Conn, err
 		c.makeSide()
 	}
 	c.priority.Store(int32(c.cfg.Priority))
+	c.tos.Store(uint32(c.cfg.DSCP) << dscpShift)
+	c.loop.Store(c.cfg.MulticastLoop)
+	c.manyBy.Store(c.cfg.MulticastPort)
 	c.read.Init(&c.attention, readExpired)
 	c.write.Init(&c.attention, writeExpired)
 	c.groups.Store(new([]membership))

@@ -20,7 +20,7 @@ func (p *protocol) ReceiveInBand(d *stack.Datagram) bool {
 		d.Drop(stack.ReasonChecksum)
 		return true
 	}
-	r := received{heap: &heapDatagram{payload: t[wire.UDPHeaderLen:], src: src, dst: dst, srcPort: h.SrcPort}}
+	r := received{heap: &heapDatagram{payload: t[wire.UDPHeaderLen:], src: src, dst: dst, srcPort: h.SrcPort, tos: d.TOS}}
 	if !d.Dst.IsMulticast() && !isBroadcast(d) {
 		c := p.find(dst, h.DstPort, src, h.SrcPort)
 		if c == nil {

@@ -56,6 +56,14 @@ func (d *Datagram) To() netip.Addr {
 	return d.r.to()
 }
 
+// DSCP that the datagram came with, 0 to 63. Not valid after Release.
+func (d *Datagram) DSCP() int {
+	if d.conn == nil {
+		return 0
+	}
+	return int(d.r.tos() >> dscpShift)
+}
+
 // Release gives the buffer back. A second call does nothing.
 func (d *Datagram) Release() {
 	if d.conn == nil {

@@ -41,6 +41,21 @@ func (c *Conn) SetPriority(p int) error {
 	return nil
 }
 
+// The DSCP is the upper six bits of what was the TOS byte (RFC 2474).
+const (
+	dscpShift = 2
+	maxDSCP   = 63
+)
+
+// SetDSCP sets the DSCP of what is sent from now on, 0 to 63; ECN stays 0.
+func (c *Conn) SetDSCP(dscp int) error {
+	if dscp < 0 || dscp > maxDSCP {
+		return c.opError("set", nil, fmt.Errorf("DSCP %d: %w: want 0 to %d", dscp, syscall.EINVAL, maxDSCP))
+	}
+	c.tos.Store(uint32(dscp) << dscpShift)
+	return nil
+}
+
 // membership is a group that a socket joined on a port.
 type membership struct {
 	group uint32

@@ -114,6 +114,8 @@ type Message struct {
 	Addr netip.AddrPort
 	// Flags of a received datagram: MSG_TRUNC.
 	Flags int
+	// DSCP of a received datagram.
+	DSCP int
 }
 
 // ReadBatch waits for one datagram as ReadFromUDPAddrPort does, takes along
@@ -129,6 +131,7 @@ func (c *Conn) ReadBatch(ms []Message) (int, error) {
 	n := 0
 	for {
 		m := &ms[n]
+		m.DSCP = int(r.tos() >> dscpShift)
 		m.N, m.Addr, m.Flags = c.consume(&r, m.Buf)
 		if n++; n == len(ms) || !c.take(&r) {
 			return n, nil

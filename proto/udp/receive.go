@@ -29,6 +29,7 @@ type heapDatagram struct {
 	payload  []byte
 	src, dst uint32
 	srcPort  uint16
+	tos      uint8
 }
 
 // counters of a socket, of what is rare: what was delivered, Conn.books counts.
@@ -258,6 +259,14 @@ func (r *received) from() netip.AddrPort {
 	pkt := r.dev.Packet(r.index)
 	port := binary.BigEndian.Uint16(r.dev.Memory().Bytes(pkt.Frame)[pkt.Offset:])
 	return netip.AddrPortFrom(address(pkt.Src), port)
+}
+
+// tos is the TOS byte that the datagram came with.
+func (r *received) tos() uint8 {
+	if r.dev == nil {
+		return r.heap.tos
+	}
+	return r.dev.Packet(r.index).TOS
 }
 
 // to is the address that the datagram was sent to.

@@ -104,7 +104,7 @@ func (c *Conn) pathTo(to netip.AddrPort) (*arp.Entry, error) {
 			return e, nil
 		}
 	}
-	e := c.s.Lookup(number(to.Addr()))
+	e := c.lookup(number(to.Addr()))
 	if e == nil {
 		return c.miss(to.Addr())
 	}
@@ -124,6 +124,12 @@ func notAPeer(to netip.AddrPort) error {
 func (c *Conn) allow(e *arp.Entry) (*arp.Entry, error) {
 	if err := c.allowed(e); err != nil {
 		return nil, err
+	}
+	if e.Kind == arp.Broadcast {
+		var err error
+		if e, err = c.settleMany(e); err != nil {
+			return nil, err
+		}
 	}
 	if c.connected {
 		c.path.Store(e)
@@ -148,7 +154,7 @@ func (c *Conn) miss(dst netip.Addr) (*arp.Entry, error) {
 	if dst.IsUnspecified() {
 		return nil, syscall.EDESTADDRREQ
 	}
-	e, err := c.s.Miss(dst)
+	e, err := c.missTo(dst)
 	if err != nil {
 		return nil, err
 	}
@@ -189,7 +195,7 @@ func (c *Conn) solicit(dst netip.Addr) (*arp.Entry, error) {
 		}
 		return nil, syscall.EHOSTUNREACH
 	}
-	return c.s.Lookup(number(dst)), nil
+	return c.lookup(number(dst)), nil
 }
 
 // send sends b the fast way if there is one, and b fits into a frame.
@@ -257,10 +263,13 @@ func (c *Conn) build(buf []byte, at, size int, to uint16, e *arp.Entry) (off, le
 	if src == 0 || src>>28 == 0xe {
 		src = number4(e.Src)
 	}
+	dst := number4(e.Dst)
 	if e.Kind == arp.Multicast {
 		ttl = c.cfg.MulticastTTL
+		if c.loop.Load() {
+			c.loopBack(buf[at:at+size], src, dst, to, e.Via.(*stack.Port))
+		}
 	}
-	dst := number4(e.Dst)
 	start := at - headersLen - int(e.HeaderLen)
 	b := buf[start : at+size]
 	n := int(e.HeaderLen)
@@ -269,7 +278,7 @@ func (c *Conn) build(buf []byte, at, size int, to uint16, e *arp.Entry) (off, le
 		*(*[wire.VLANTagLen]byte)(b[wire.EthernetHeaderLen:]) = [wire.VLANTagLen]byte(e.Header[wire.EthernetHeaderLen:])
 		b[14] |= byte(c.priority.Load()) << (wire.PCPShift - 8)
 	}
-	wire.PutIPv4(b[n:], src, dst, wire.ProtocolUDP, ttl, 0, len(b)-n)
+	wire.PutIPv4(b[n:], src, dst, wire.ProtocolUDP, ttl, uint8(c.tos.Load()), len(b)-n)
 	wire.PutUDP(b[n+wire.IPv4HeaderLen:], src, dst, c.localPort, to)
 	if len(b) < wire.MinFrame {
 		clear(buf[start+len(b) : start+wire.MinFrame])
@@ -285,12 +294,9 @@ func (c *Conn) demote(b []byte, to netip.AddrPort) (int, error) {
 	if len(b) > MaxPayload {
 		return fail(syscall.EMSGSIZE)
 	}
-	src, _, err := c.s.Source(to.Addr())
+	src, by, err := c.sourceTo(to.Addr())
 	if err != nil {
 		return fail(err)
-	}
-	if !c.local.Addr().IsUnspecified() && !c.local.Addr().IsMulticast() {
-		src = c.local.Addr()
 	}
 	t := make([]byte, wire.UDPHeaderLen+len(b))
 	copy(t[wire.UDPHeaderLen:], b)
@@ -299,8 +305,20 @@ func (c *Conn) demote(b []byte, to netip.AddrPort) (int, error) {
 	if to.Addr().IsMulticast() {
 		ttl = c.cfg.MulticastTTL
 	}
-	if err := c.s.Demote(&stack.Outgoing{Protocol: wire.ProtocolUDP, Src: src, Dst: to.Addr(), TTL: ttl, Transport: t}); err != nil {
+	out := stack.Outgoing{
+		Protocol: wire.ProtocolUDP, Src: src, Dst: to.Addr(), Via: by, TTL: ttl, TOS: uint8(c.tos.Load()),
+		Priority: uint8(c.priority.Load()), Transport: t,
+	}
+	if err := c.s.Demote(&out); err != nil {
 		return fail(err)
+	}
+	if to.Addr().IsMulticast() && c.loop.Load() {
+		if by == nil {
+			by, err = c.s.RouteTo(to.Addr())
+		}
+		if err == nil {
+			c.loopBack(b, number(src), number(to.Addr()), to.Port(), by)
+		}
 	}
 	c.stats.demotedSends.Add(1)
 	return len(b), nil
