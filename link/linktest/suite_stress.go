@@ -127,6 +127,9 @@ func (r *rig) peerReceiveThrough(w window, l *ledger) {
 func testNoAllocation(t *testing.T, open func(t *testing.T) Wire) {
 	const attempts, rounds = 5, 30
 	r := newRig(t, open(t))
+	if r.DeviceAllocates {
+		t.Skip("the device is a model behind calls that allocate (Wire.DeviceAllocates): the link's own package counts")
+	}
 	r.fill()
 	var allocs uint64
 	for range attempts {

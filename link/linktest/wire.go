@@ -38,6 +38,10 @@ type Wire struct {
 	// LossUncounted: the device does not count every frame that it loses for
 	// want of a buffer.
 	LossUncounted bool
+	// DeviceAllocates: calls of the link reach a device model that allocates,
+	// so that allocations cannot be told apart here; the test is skipped. The
+	// link's package has a test of its own, then.
+	DeviceAllocates bool
 	// SetCarrier takes the wire away and brings it back; nil: the test that
 	// needs it is skipped.
 	SetCarrier func(up bool)
