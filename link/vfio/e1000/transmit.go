@@ -179,6 +179,9 @@ func (t *txRing) advance() bool {
 	return true
 }
 
+// Done implements driver.Queue.
+func (q *queue) Done() bool { return q.tx.clean != q.tx.done || q.tx.advance() }
+
 // RestartSend implements driver.Queue.
 func (q *queue) RestartSend(bufs []uint32) []uint32 {
 	t := &q.tx

@@ -5,7 +5,7 @@
 //
 // A bus is passive: it starts no goroutine that the driver could notice, and
 // keeps no policy. But for Registers and Memory, which are used without a call
-// into the bus, its methods belong to one goroutine at a time.
+// into the bus, and for Unmask, its methods belong to one goroutine at a time.
 package bus
 
 import "fmt"
@@ -95,6 +95,8 @@ type Memory struct {
 	Bytes []byte
 	// IOVA is where the device sees the first of them. It is below MaxIOVA.
 	IOVA uint64
+	// Huge: it lies in reserved huge pages.
+	Huge bool
 }
 
 // MaxIOVA bounds the addresses that devices are given: the smallest IOMMUs

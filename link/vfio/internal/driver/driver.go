@@ -12,11 +12,11 @@
 //   - Receive and Fill are one goroutine's at a time, Send, Flush and Reclaim
 //     another's; both may run while a method of Device does.
 //   - Methods of Device are one goroutine's at a time, but for Arm, Disarm and
-//     Cause, which belong to the receive side of the queue.
+//     Cause, which belong to the receive side of the queue and may run meanwhile.
 //   - After Stop nothing is asked of a queue that would have to reach a register;
 //     should a side still be in a call, its doorbell finds a device in reset.
 //
-// What the driver promises: nothing allocates but Open and Start; no wait lasts
+// What the driver promises: nothing allocates but Open, Start and the restarts; no wait lasts
 // longer than a second; a register that reads as all ones is taken for a device
 // that is gone, never for a value.
 package driver
@@ -209,6 +209,8 @@ type Queue interface {
 	Flush()
 	// Reclaim returns buffers whose frames have left.
 	Reclaim(bufs []uint32) int
+	// Done says whether Reclaim would find something.
+	Done() bool
 
 	// RestartReceive programs the receive ring anew after Device.Restart, with
 	// the buffers that were on it, and returns how many of these held a frame
