@@ -18,6 +18,9 @@ import (
 // suiteType is the EtherType of the suite's frames.
 const suiteType = 0x88b5
 
+// suiteSTag is the EtherType of provider tags.
+const suiteSTag = 0x88a8
+
 // openOn opens the host's interface, with claims.
 func openOn(t testing.TB, h *netnstest.Host, cfg *Config, claims *link.Claims) *Link {
 	t.Helper()
@@ -85,11 +88,15 @@ func TestSuite(t *testing.T) {
 func suiteWire(t *testing.T, queues int, cfg *Config) linktest.Wire {
 	leaktest.Check(t)
 	w := netnstest.NewPair(t, &netnstest.Config{Queues: queues})
-	claims := &link.Claims{EtherTypes: []link.ClaimEtherType{{EtherType: suiteType}}}
+	claims := &link.Claims{EtherTypes: []link.ClaimEtherType{
+		{EtherType: suiteType}, {VLAN: 2, EtherType: link.AllEtherTypes}, {VLAN: 4094, EtherType: link.AllEtherTypes}, {EtherType: suiteSTag},
+	}}
 	return linktest.Wire{
-		Link:    openOn(t, w.A, cfg, claims),
-		Peer:    newPacketPeer(t, w.B, suiteType),
-		PeerMAC: w.B.MAC,
+		// The kernel takes tags off before a packet socket sees the frame.
+		TagsHidden: true,
+		Link:       openOn(t, w.A, cfg, claims),
+		Peer:       newPacketPeer(t, w.B, suiteType),
+		PeerMAC:    w.B.MAC,
 		SetCarrier: func(up bool) {
 			if err := w.B.SetUp(up); err != nil {
 				t.Error(err)

@@ -30,8 +30,20 @@ func buildFrame(b []byte, dst link.MAC, seq uint32) {
 	}
 }
 
+// buildTagged is buildFrame with the tags of the frame's number.
+func buildTagged(b []byte, dst link.MAC, seq uint32, tags [][]Tag) {
+	if tags == nil || tags[seq] == nil {
+		buildFrame(b, dst, seq)
+		return
+	}
+	plain := make([]byte, len(b)-tagLen*len(tags[seq]))
+	buildFrame(plain, dst, seq)
+	copy(b, tagged(plain, tags[seq]))
+}
+
 // frameNumber reads the number back, false if the frame is not the suite's.
 func frameNumber(b []byte) (uint32, bool) {
+	b, _ = untagged(b)
 	if len(b) < headerLen || b[6] != 0x06 || b[7] != 'L' || binary.BigEndian.Uint16(b[12:]) != etherType {
 		return 0, false
 	}
@@ -45,8 +57,9 @@ type ledger struct {
 	dst     link.MAC
 	padTo   int
 	sizes   []int
-	from    int // lower numbers are of a former life of the wire: foreign
-	goal    int // how many have to arrive before complete says so
+	tags    [][]Tag // by number; nil: none has any
+	from    int     // lower numbers are of a former life of the wire: foreign
+	goal    int     // how many have to arrive before complete says so
 	seen    []bool
 	arrived int
 	last    map[int]int // by lane: the last number seen
@@ -66,7 +79,7 @@ func (l *ledger) arrive(b []byte, lane int) (seq int, foreign bool, err error) {
 		return 0, true, nil
 	}
 	l.want = append(l.want[:0], make([]byte, l.sizes[seq])...)
-	buildFrame(l.want, l.dst, number)
+	buildTagged(l.want, l.dst, number, l.tags)
 	got := b
 	if len(got) > len(l.want) && len(got) <= l.padTo {
 		got = got[:len(l.want)]

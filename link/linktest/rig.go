@@ -24,6 +24,7 @@ type rig struct {
 	tx      []uint32 // TX buffers that the caller holds
 	scratch []uint32
 	borrow  []uint32 // received buffers that the send side has sent, back by Reclaim
+	tags    [][]Tag  // of the frames that are built, by number; nil: none
 	inject  int      // the queue where the next injected frame leaves, if there is no peer
 }
 
@@ -80,7 +81,7 @@ func (r *rig) poll(use func(queue int, b []byte)) int {
 	for i, q := range r.queues {
 		n := q.Receive(r.in)
 		for _, f := range r.in[:n] {
-			use(i, r.mem.Bytes(f))
+			use(i, restored(r.mem.Bytes(f), f))
 			r.rx[i] = append(r.rx[i], f.Index)
 		}
 		total += n
@@ -136,7 +137,7 @@ func (r *rig) toLink(seq, size int) {
 		return
 	}
 	b := make([]byte, size)
-	buildFrame(b, r.Link.MAC(), uint32(seq))
+	buildTagged(b, r.Link.MAC(), uint32(seq), r.tags)
 	if err := r.Peer.Send(b); err != nil {
 		r.t.Fatalf("peer: frame %d of %d bytes: %v", seq, size, err)
 	}
@@ -181,7 +182,7 @@ func (r *rig) build(queue, seq, size int, dst link.MAC) link.Frame {
 	r.tx = r.tx[:len(r.tx)-1]
 	f := link.Frame{Index: index, Len: uint16(size)}
 	f.Off = uint16(min(seq*7%maxOffset, r.Layout.BufferSize-size))
-	buildFrame(r.mem.Bytes(f), dst, uint32(seq))
+	buildTagged(r.mem.Bytes(f), dst, uint32(seq), r.tags)
 	return f
 }
 

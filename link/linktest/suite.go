@@ -20,6 +20,8 @@ func Suite(t *testing.T, open func(t *testing.T) Wire) {
 		{"ReceiveSizes", testReceiveSizes},
 		{"SendSizes", testSendSizes},
 		{"EmptyBatches", testEmptyBatches},
+		{"ReceiveTags", testReceiveTags},
+		{"SendTags", testSendTags},
 		{"Receive10000", testReceiveMany},
 		{"Send10000", testSendMany},
 		{"SmallRings", testSmallRings},

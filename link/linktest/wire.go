@@ -42,6 +42,12 @@ type Wire struct {
 	// so that allocations cannot be told apart here; the test is skipped. The
 	// link's package has a test of its own, then.
 	DeviceAllocates bool
+	// Tags of the frames that the tests of VLANs send, outermost first, each
+	// test frame with the next of these stacks. nil: none, priority tags, C-tags
+	// and an S-tag. A device that is shared must have been asked to take them.
+	Tags [][]Tag
+	// TagsHidden: the peer does not show the tags of what the link sends.
+	TagsHidden bool
 	// SetCarrier takes the wire away and brings it back; nil: the test that
 	// needs it is skipped.
 	SetCarrier func(up bool)
@@ -71,6 +77,9 @@ func (w Wire) settled() Wire {
 	}
 	if w.MinFrame == 0 {
 		w.MinFrame = headerLen
+	}
+	if w.Tags == nil {
+		w.Tags = usualTags()
 	}
 	if w.Window == 0 {
 		w.Window = 32
