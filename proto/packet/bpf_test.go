@@ -62,7 +62,11 @@ func TestBPF(t *testing.T) {
 		for c, header := range map[*packet.Conn]int{y: 14, raw: 0} {
 			want := max(0, int(min(snap, 114))-header)
 			m := packet.Message{Buf: make([]byte, 200)}
-			if err := c.ReadMsg(&m); err != nil || m.N != want || m.WireLen != 114 || m.Flags != 0 {
+			etherType := uint16(0)
+			if snap >= 14 {
+				etherType = etherCAT
+			}
+			if err := c.ReadMsg(&m); err != nil || m.N != want || m.WireLen != 114 || m.Flags != 0 || m.Addr.EtherType != etherType {
 				t.Errorf("snap %d: %d bytes of %d, flags %x, want %d of 114, %v", snap, m.N, m.WireLen, m.Flags, want, err)
 			}
 			empty(t, c)

@@ -42,7 +42,7 @@ func (f *Frame) Payload() []byte {
 	}
 	b := f.conn.bytes(f.r)
 	offset, _ := f.conn.header(f.r, b)
-	return b[offset:]
+	return b[min(offset, len(b)):]
 }
 
 // From is the sender, with the EtherType and what was in the tag.

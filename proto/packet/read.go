@@ -120,7 +120,7 @@ func (c *Conn) consume(r received, b []byte) (n int, from Addr, flags int) {
 	from = fromOf(frame, offset, tci)
 	data := frame
 	if !c.cfg.Raw {
-		data = frame[offset:]
+		data = frame[min(offset, len(frame)):]
 	}
 	if n = copy(b, data); n < len(data) {
 		c.stats.truncated.Add(1)
@@ -140,7 +140,8 @@ func (c *Conn) bytes(r received) []byte {
 	return c.dev.Memory().Bytes(c.dev.Packet(r.index).Frame)
 }
 
-// header returns where a frame's payload begins, and its tag.
+// header returns where a frame's payload begins, and its tag. What is there of
+// the frame may be less.
 //
 //oobnet:hot
 func (c *Conn) header(r received, frame []byte) (offset int, tci uint16) {
@@ -179,7 +180,7 @@ func fromOf(frame []byte, offset int, tci uint16) (a Addr) {
 	}
 	a.MAC = link.MAC(frame[6:12])
 	a.VLAN, a.PCP = tci&wire.VIDMask, uint8(tci>>wire.PCPShift)
-	if offset >= wire.EthernetHeaderLen && offset <= len(frame) {
+	if (offset == wire.EthernetHeaderLen || offset == maxHeader) && offset <= len(frame) {
 		a.EtherType = binary.BigEndian.Uint16(frame[offset-2:])
 	}
 	return a

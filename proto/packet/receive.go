@@ -204,13 +204,13 @@ func (c *Conn) complete(p *stack.Packet) {
 	p.Src = uint32(p.Frame.Len)
 }
 
-// cut leaves the first snap bytes of a frame.
+// cut leaves the first snap bytes of a frame. They may be less than its header:
+// its payload begins where it did.
 //
 //oobnet:hot
 func cut(p *stack.Packet, snap uint16) {
 	p.Frame.Len = snap
-	p.Offset = min(p.Offset, snap)
-	p.Len = snap - p.Offset
+	p.Len = snap - min(p.Offset, snap)
 }
 
 // putTagBack makes a frame what it was on the wire, if its buffer has room for
