@@ -1,18 +1,24 @@
 # make test is what has to pass; the others are its stages and conveniences.
 # The work is done by the POSIX shell scripts in hack/.
 
-.PHONY: build test unit race lint fmt cross fuzz cover demo bench clean help
+.PHONY: build test test-vm unit race lint fmt cross fuzz cover demo bench clean help
 .DEFAULT_GOAL := build
 
 # How long "make demo" runs, and each target of "make fuzz".
 DURATION ?= 5s
 FUZZTIME ?= 60s
+# What "make test-vm" runs; see go run ./hack/vmtest -help.
+VMFLAGS ?= -q
 
 build: ## bin/oobnet, static
 	CGO_ENABLED=0 go build -trimpath -o bin/oobnet ./cmd/oobnet
 
 test: ## everything: format, build, vet, lint, tests, race, short fuzz, all platforms
 	hack/test.sh
+
+test-vm: ## tests under other kernels and on network cards that QEMU models; VMFLAGS="-kernel 6.12 -suite afxdp" for a part
+	hack/deps.sh vm
+	go run ./hack/vmtest $(VMFLAGS)
 
 unit: ## tests alone; as root also those in network namespaces
 	hack/test.sh deps unit
@@ -49,4 +55,4 @@ clean: ## what this file has made, the lint binary included
 	rm -rf bin .cache
 
 help:
-	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST)
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST)

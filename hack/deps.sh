@@ -1,6 +1,6 @@
 #!/bin/sh
-# Installs the programs that tests (or, with "bench", benchmarks) call and that
-# are missing: with apt-get, as root, without questions. Where it cannot, it
+# Installs the programs that tests (or, with "bench", benchmarks; with "vm", tests
+# in virtual machines) call and that are missing: with apt-get, as root, without questions. Where it cannot, it
 # says so and succeeds: the tests that need them skip, and say why.
 set -u
 cd "$(dirname "$0")/.." || exit 1
@@ -14,6 +14,9 @@ need() { # program package
 need ip iproute2
 need ethtool ethtool
 need ping iputils-ping
+if [ "${1:-}" = vm ]; then
+	need xz xz-utils
+fi
 if [ "${1:-}" = bench ]; then
 	need dpdk-testpmd dpdk
 	pkg-config --exists libdpdk 2>/dev/null || missing="$missing dpdk-dev pkg-config"

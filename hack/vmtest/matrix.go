@@ -1,0 +1,35 @@
+package main
+
+// suite is a group of packages whose tests run together in a guest.
+type suite struct {
+	name     string
+	packages []string
+	args     []string // for the test binaries
+	env      []string
+	modules  []string
+	kernels  []string // on which it runs; nil: all
+	cards    []card   // with which it runs, each in a guest of its own; nil: without one
+}
+
+// card is a network card and the driver that it has in the guest.
+type card struct{ model, driver string }
+
+func (c card) String() string {
+	if c.model == "" {
+		return "-"
+	}
+	return c.model + "/" + c.driver
+}
+
+// toVFIO are the cards that a driver of ours may take.
+var toVFIO = []card{{"igb", "vfio-pci"}, {"e1000e", "vfio-pci"}, {"e1000", "vfio-pci"}}
+
+// programs are those that tests call. hack/deps.sh installs them.
+var programs = []string{"ip", "ethtool", "ping", "cat"}
+
+// suites are all there are. Those with the same kernel and card share a guest.
+var suites = []suite{
+	{name: "loopback", packages: []string{"link/loopback"}, kernels: []string{"6.12"}},
+	{name: "afxdp", packages: []string{"link/afxdp"}, modules: []string{"veth", "8021q"}},
+	{name: "cards", packages: []string{"internal/vmtest/guesttest"}, kernels: []string{"6.12", "7.2"}, cards: toVFIO},
+}

@@ -1,0 +1,254 @@
+package vmtest
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/oobnet/oobnet/internal/vmtest/inside"
+)
+
+const program = "qemu-system-x86_64"
+
+// Defaults of Config and Run.
+const (
+	defaultMemory  = 1024            // MiB: the kernel, the binaries twice (packed and not), pools of tests
+	defaultCPUs    = 2               // what the machines have that this runs on
+	defaultTimeout = 5 * time.Minute // for a run; emulated, a suite takes five to ten times as long
+	bootTimeout    = 3 * time.Minute // until the guest is ready; seen: 4 s, on busy cores 20 s
+	// grace is what the guest gets to report a run that it had to kill, and to
+	// power off.
+	grace = 30 * time.Second
+)
+
+// Config says what machine to boot and what to run in it.
+type Config struct {
+	Kernel  *Image
+	Modules []string // to load, by name; what cards need is loaded anyway
+	Cards   []Card
+	Runs    []Run
+	// Programs of the host that tests call, by name, as "ip". They are copied
+	// with their libraries; one that the host has not the guest has not either.
+	Programs []string
+	// Memory of the guest, MiB. Default 1024.
+	Memory int
+	// CPUs of the guest. Default 2.
+	CPUs int
+	// HugePages of 2 MiB, to reserve out of Memory.
+	HugePages int
+	// Output gets what the tests print, as go test -v does. Nil: nobody.
+	Output io.Writer
+	// Options are further arguments for QEMU.
+	Options []string
+}
+
+// Card is a network card to test on. Each is on a wire of its own with a virtio
+// card, which the guest's kernel drives: the peer.
+type Card struct {
+	Model  string // by QEMU's name: "igb", "e1000e", "e1000"
+	Driver string // the guest's driver for it, as "igb" or "vfio-pci"
+}
+
+// kernelDrivers are the modules with the kernel's own driver of each card. To
+// add a card that QEMU has, write a line.
+var kernelDrivers = map[string]string{
+	"igb":            "igb",
+	"e1000e":         "e1000e",
+	"e1000":          "e1000",
+	"e1000-82545em":  "e1000",
+	"virtio-net-pci": "virtio_net",
+}
+
+// Run is a package whose tests to run.
+type Run struct {
+	Package string        // its folder in the module, as link/afxdp
+	Args    []string      // for the test binary, as "-test.run=TestUDP"
+	Env     []string      // KEY=value
+	Timeout time.Duration // default 5 min
+}
+
+// addresses of a pair of cards. The card under test is in slot 4 and up: in
+// high slots igb fails, whose virtual functions have addresses after its own.
+func cardAddress(i int) string { return fmt.Sprintf("0000:00:%02x.0", 4+i) }
+func peerAddress(i int) string { return fmt.Sprintf("0000:00:%02x.0", 10+i) }
+
+// maxCards is how many pairs fit.
+const maxCards = 4
+
+// Boot builds what is to be run, boots a machine, and returns when it is off
+// again: with results for the runs that ended, and an error if one did not,
+// because the guest died, hung or reported that it could not go on. Such an
+// error holds the end of the console. A failed test is no error: see
+// [Result.OK].
+func Boot(ctx context.Context, root string, cfg Config) (*Report, error) {
+	if _, err := exec.LookPath(program); err != nil {
+		return nil, fmt.Errorf("vmtest: %w: run hack/deps.sh as root, or install QEMU 8 or newer", err)
+	}
+	plan, mods, err := planOf(&cfg)
+	if err != nil {
+		return nil, err
+	}
+	dir, err := os.MkdirTemp("", "oobnet-vm-")
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(dir)
+	if err := compile(ctx, root, dir, cfg.Runs); err != nil {
+		return nil, err
+	}
+	initrd := filepath.Join(dir, "initrd")
+	if err := initramfs(root, dir, initrd, cfg, mods, plan); err != nil {
+		return nil, fmt.Errorf("vmtest: the guest's root: %w", err)
+	}
+	return boot(ctx, cfg, plan, initrd)
+}
+
+// planOf fills in defaults and decides what the guest does.
+func planOf(cfg *Config) (plan inside.Plan, mods []module, err error) {
+	if cfg.Memory == 0 {
+		cfg.Memory = defaultMemory
+	}
+	if cfg.CPUs == 0 {
+		cfg.CPUs = defaultCPUs
+	}
+	if cfg.Output == nil {
+		cfg.Output = io.Discard
+	}
+	if len(cfg.Cards) > maxCards {
+		return plan, nil, fmt.Errorf("vmtest: %d cards: at most %d have room", len(cfg.Cards), maxCards)
+	}
+	plan.HugePages = cfg.HugePages
+	names := slices.Clone(cfg.Modules)
+	for i, c := range cfg.Cards {
+		own, ok := kernelDrivers[c.Model]
+		if !ok {
+			return plan, nil, fmt.Errorf("vmtest: no driver known for card %q", c.Model)
+		}
+		names = append(names, "virtio_pci", "virtio_net", own)
+		if c.Driver == "vfio-pci" {
+			names = append(names, "vfio_pci", "vfio_iommu_type1")
+		}
+		plan.Cards = append(plan.Cards, inside.Card{Model: c.Model, Address: cardAddress(i), Peer: peerAddress(i), Driver: c.Driver})
+	}
+	for i := range cfg.Runs {
+		r := &cfg.Runs[i]
+		if r.Timeout == 0 {
+			r.Timeout = defaultTimeout
+		}
+		plan.Runs = append(plan.Runs, inside.Run{
+			Name: r.Package,
+			// The binary's own limit comes first, since it prints what hangs.
+			Args:    append([]string{"-test.v", "-test.timeout=" + r.Timeout.String()}, r.Args...),
+			Env:     r.Env,
+			Seconds: int((r.Timeout + grace/2).Seconds()),
+		})
+	}
+	all, err := cfg.Kernel.modules()
+	if err != nil {
+		return plan, nil, err
+	}
+	mods, err = all.resolve(names)
+	return plan, mods, err
+}
+
+// arguments is QEMU's command line. The guest's console goes to descriptor 3,
+// its results to 4.
+func arguments(cfg Config, initrd string) []string {
+	args := []string{
+		"-machine", "q35,kernel-irqchip=split", "-accel", "tcg,thread=multi", "-cpu", "max",
+		"-smp", strconv.Itoa(cfg.CPUs), "-m", strconv.Itoa(cfg.Memory),
+		"-nodefaults", "-no-user-config", "-nographic", "-no-reboot",
+		"-chardev", "file,id=console,path=/proc/self/fd/3", "-serial", "chardev:console",
+		"-chardev", "file,id=results,path=/proc/self/fd/4", "-serial", "chardev:results",
+		"-kernel", cfg.Kernel.File, "-initrd", initrd,
+		// A kernel that has stumbled is dead at once, and seen to be.
+		"-append", "console=ttyS0 quiet panic=-1 oops=panic mitigations=off intel_iommu=on iommu=nopt",
+		"-device", "intel-iommu,intremap=on,caching-mode=on,device-iotlb=on",
+	}
+	for i, c := range cfg.Cards {
+		wire := i + 1
+		// Two hub ports of one hub are a wire.
+		args = append(args,
+			"-netdev", fmt.Sprintf("hubport,id=card%d,hubid=%d", i, wire),
+			"-netdev", fmt.Sprintf("hubport,id=peer%d,hubid=%d", i, wire),
+			"-device", fmt.Sprintf("%s,netdev=card%d,romfile=,addr=%02x.0,mac=52:54:00:00:%02x:01", c.Model, i, 4+i, wire),
+			"-device", fmt.Sprintf("virtio-net-pci,netdev=peer%d,romfile=,addr=%02x.0,mac=52:54:00:00:%02x:02", i, 10+i, wire))
+	}
+	return append(args, cfg.Options...)
+}
+
+// boot runs QEMU until the guest has powered off, or has to be given up.
+func boot(ctx context.Context, cfg Config, plan inside.Plan, initrd string) (*Report, error) {
+	console, consoleEnd, err := os.Pipe()
+	if err != nil {
+		return nil, err
+	}
+	defer console.Close()
+	results, resultsEnd, err := os.Pipe()
+	if err != nil {
+		consoleEnd.Close()
+		return nil, err
+	}
+	defer results.Close()
+	limit := bootTimeout + grace
+	for _, r := range plan.Runs {
+		limit += time.Duration(r.Seconds) * time.Second
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("vmtest: the guest was not done after %v", limit))
+	defer cancel()
+	cmd := exec.Command(program, arguments(cfg, initrd)...)
+	cmd.ExtraFiles = []*os.File{consoleEnd, resultsEnd}
+	var said strings.Builder
+	cmd.Stdout, cmd.Stderr = &said, &said
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	exited, err := launch(cmd)
+	consoleEnd.Close()
+	resultsEnd.Close()
+	if err != nil {
+		return nil, fmt.Errorf("vmtest: starting %s: %w", program, err)
+	}
+	w := newWatch(plan, cfg.Output)
+	for i := range w.report.Results {
+		w.report.Results[i].Run = cfg.Runs[i]
+	}
+	err = w.follow(ctx, console, results)
+	if err == nil { // the guest is done, and powers off
+		select {
+		case <-exited:
+		case <-time.After(grace):
+			err = fmt.Errorf("vmtest: the guest did not power off")
+		}
+	}
+	cmd.Process.Kill() // by now it is gone, or has to be
+	<-exited
+	if err != nil {
+		return &w.report, fmt.Errorf("%w\n%s", err, w.tail(said.String()))
+	}
+	return &w.report, nil
+}
+
+// launch starts a process from a thread that lives as long as the process does:
+// the kernel kills it when that thread ends, and so when we do.
+func launch(cmd *exec.Cmd) (exited <-chan struct{}, err error) {
+	started, end := make(chan error), make(chan struct{})
+	go func() {
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+		defer close(end)
+		err := cmd.Start()
+		started <- err
+		if err == nil {
+			_ = cmd.Wait() // its status says less than what the guest said
+		}
+	}()
+	return end, <-started
+}

@@ -1,0 +1,40 @@
+// Package vmtest runs test packages in a virtual machine, under a Debian kernel
+// of choice and on network cards that QEMU models: what a container's kernel
+// cannot offer (VFIO, an IOMMU, AF_XDP in zero copy, 802.1Q) is there, and a
+// driver is tested against the kernel's own stack at the other end of a wire.
+//
+//	image, err := kernel.Fetch(ctx, vmtest.Cache(root))
+//	report, err := vmtest.Boot(ctx, root, vmtest.Config{
+//		Kernel: image,
+//		Cards:  []vmtest.Card{{Model: "igb", Driver: "vfio-pci"}},
+//		Runs:   []vmtest.Run{{Package: "link/vfio"}},
+//		Output: os.Stdout,
+//	})
+//
+// Nothing of it is an image of a disk, and no shell runs: the guest's root is
+// an archive in memory, made for each boot, of the kernel's modules, the
+// compiled test binaries with their testdata, and one program of ours, which
+// is the guest's init (internal/vmtest/guest). QEMU emulates (TCG), so no
+// privileges are needed here, and in the guest tests are root. A boot takes
+// some seconds, tests run five to ten times slower than natively.
+//
+// "make test-vm" runs the matrix of hack/vmtest: suites by kernel and card.
+//
+// # How to add
+//
+// A suite: a line in the table of hack/vmtest/matrix.go. Tests that want a card
+// ask guesttest.Cards for it, and skip elsewhere; all others run as they are.
+//
+// A card: a line in kernelDrivers in boot_linux.go, if QEMU models it.
+//
+// A kernel: a line in Kernels in kernel_linux.go, if Debian has it.
+//
+// # How a guest fails
+//
+// A test that fails is in the [Result]. A guest whose kernel stumbles, which
+// powers off before it is done, or which is silent for longer than the run may
+// take is an error, which shows the ends of its console and of the test's
+// output. In all cases QEMU is gone when [Boot] returns.
+//
+// The package is for Linux: elsewhere it is empty.
+package vmtest

@@ -1,0 +1,235 @@
+// Guest is the first and only program of a virtual machine that runs tests:
+// the kernel starts it as /init. It prepares the machine by the plan that the
+// host has put beside it, runs the test binaries one after the other, hands on
+// what they print, and powers off.
+//
+// It talks on the second serial port; the first is the kernel's console, which
+// it writes to only when it cannot go on.
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"syscall"
+	"time"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+
+	"github.com/oobnet/oobnet/internal/vmtest/inside"
+)
+
+// resultPort is where the host reads events and the output of tests.
+const resultPort = "/dev/ttyS1"
+
+func main() {
+	if os.Getpid() != 1 {
+		fmt.Fprintln(os.Stderr, "guest: this is the first process of a virtual machine: see internal/vmtest")
+		return
+	}
+	if err := run(); err != nil {
+		fmt.Fprintln(os.Stderr, "guest:", err)
+	}
+	// What is in the serial ports' queues gets out before the power goes off.
+	unix.Sync()
+	if err := unix.Reboot(unix.LINUX_REBOOT_CMD_POWER_OFF); err != nil {
+		fmt.Fprintln(os.Stderr, "guest: power off:", err)
+	}
+	select {} // the first process must not end; the host's deadline is near
+}
+
+func run() error {
+	if err := mountAll(); err != nil {
+		return err
+	}
+	out, err := openPort(resultPort)
+	if err != nil {
+		return err
+	}
+	defer out.drain()
+	plan, err := prepare()
+	if err != nil {
+		out.event(inside.Event{Kind: inside.Fatal, Text: err.Error()})
+		return err
+	}
+	out.event(inside.Event{Kind: inside.Ready, Text: release()})
+	for i, r := range plan.Runs {
+		out.event(inside.Event{Kind: inside.Start, Run: i})
+		start := time.Now()
+		status := out.execute(r, plan.Cards)
+		out.event(inside.Event{Kind: inside.End, Run: i, Status: status, Seconds: time.Since(start).Seconds()})
+	}
+	out.event(inside.Event{Kind: inside.Done})
+	return nil
+}
+
+// mounts are the file systems that tests find on any machine.
+var mounts = []struct{ kind, at string }{
+	{"proc", "/proc"},
+	{"sysfs", "/sys"},
+	{"devtmpfs", "/dev"},
+	{"tmpfs", "/tmp"},
+	{"tmpfs", "/run"},
+	{"tmpfs", "/dev/shm"},
+	{"devpts", "/dev/pts"},
+	{"bpf", "/sys/fs/bpf"},
+	{"debugfs", "/sys/kernel/debug"},
+	{"tracefs", "/sys/kernel/tracing"},
+	{"cgroup2", "/sys/fs/cgroup"},
+	{"hugetlbfs", "/dev/hugepages"},
+}
+
+func mountAll() error {
+	for _, m := range mounts {
+		if err := os.MkdirAll(m.at, 0o755); err != nil {
+			return err
+		}
+		err := unix.Mount(m.kind, m.at, m.kind, 0, "")
+		// A kernel without one of the lesser ones runs what does not need it.
+		if err != nil && !errors.Is(err, unix.ENODEV) && !errors.Is(err, unix.EBUSY) {
+			return fmt.Errorf("mount %s on %s: %w", m.kind, m.at, err)
+		}
+	}
+	// Namespaces of tests are mounts, which must not spread.
+	return unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, "")
+}
+
+// prepare reads the plan and does all that comes before the first run.
+func prepare() (*inside.Plan, error) {
+	raw, err := os.ReadFile(inside.PlanFile)
+	if err != nil {
+		return nil, err
+	}
+	plan := new(inside.Plan)
+	if err := json.Unmarshal(raw, plan); err != nil {
+		return nil, fmt.Errorf("%s: %w", inside.PlanFile, err)
+	}
+	for _, m := range plan.Modules {
+		if err := load(m); err != nil {
+			return nil, err
+		}
+	}
+	if plan.HugePages > 0 {
+		if err := os.WriteFile("/proc/sys/vm/nr_hugepages", fmt.Append(nil, plan.HugePages), 0); err != nil {
+			return nil, fmt.Errorf("reserve %d huge pages: %w", plan.HugePages, err)
+		}
+	}
+	lo, err := netlink.LinkByName("lo")
+	if err == nil {
+		err = netlink.LinkSetUp(lo)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("lo up: %w", err)
+	}
+	for _, c := range plan.Cards {
+		if err := inside.Bind(c.Address, c.Driver); err != nil {
+			return nil, fmt.Errorf("%s: %w", c.Model, err)
+		}
+	}
+	return plan, nil
+}
+
+func load(module string) error {
+	f, err := os.Open(module)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if err := unix.FinitModule(int(f.Fd()), "", 0); err != nil && !errors.Is(err, unix.EEXIST) {
+		return fmt.Errorf("load module %s: %w", module, err)
+	}
+	return nil
+}
+
+func release() string {
+	var u unix.Utsname
+	if err := unix.Uname(&u); err != nil {
+		return err.Error()
+	}
+	return unix.ByteSliceToString(u.Release[:]) + " " + unix.ByteSliceToString(u.Version[:])
+}
+
+// port is the way to the host. It is written to by one goroutine at a time.
+type port struct {
+	f       *os.File
+	midLine bool // what was written last ended no line
+}
+
+// openPort opens a serial port that hands on bytes as they are.
+func openPort(name string) (*port, error) {
+	f, err := os.OpenFile(name, os.O_RDWR|unix.O_NOCTTY, 0)
+	if err != nil {
+		return nil, err
+	}
+	t, err := unix.IoctlGetTermios(int(f.Fd()), unix.TCGETS)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	t.Oflag &^= unix.OPOST
+	t.Lflag &^= unix.ECHO | unix.ICANON | unix.ISIG
+	// QEMU keeps to no speed, but the driver waits as long as one needs.
+	t.Cflag = t.Cflag&^unix.CBAUD | unix.B115200
+	if err := unix.IoctlSetTermios(int(f.Fd()), unix.TCSETS, t); err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	return &port{f: f}, nil
+}
+
+// Write hands on what a test prints.
+func (p *port) Write(b []byte) (int, error) {
+	if len(b) > 0 {
+		p.midLine = b[len(b)-1] != '\n'
+	}
+	return p.f.Write(b)
+}
+
+func (p *port) event(e inside.Event) {
+	text, err := json.Marshal(e)
+	if err != nil {
+		text = fmt.Appendf(nil, `{"Kind":%q,"Text":%q}`, inside.Fatal, err)
+	}
+	line := inside.EventMark + string(text) + "\n"
+	if p.midLine {
+		line = "\n" + line
+	}
+	fmt.Fprint(p, line)
+}
+
+// drain waits until all has left the port.
+func (p *port) drain() {
+	const wait = 1 // TCSBRK with an argument other than 0 is tcdrain
+	_ = unix.IoctlSetInt(int(p.f.Fd()), unix.TCSBRK, wait)
+}
+
+// execute runs a test binary and returns its exit status.
+func (p *port) execute(r inside.Run, cards []inside.Card) int {
+	known, err := json.Marshal(cards)
+	if err != nil {
+		fmt.Fprintln(p, "guest:", err)
+		return 1
+	}
+	cmd := exec.Command(r.Path, r.Args...)
+	cmd.Dir = r.Dir
+	cmd.Env = append([]string{"PATH=/bin", "HOME=/tmp", "TMPDIR=/tmp", inside.CardsEnv + "=" + string(known)}, r.Env...)
+	cmd.Stdout, cmd.Stderr = p, p
+	// What a test leaves running would hold the pipe of its output open.
+	cmd.WaitDelay = 2 * time.Second
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	if err := cmd.Start(); err != nil {
+		fmt.Fprintln(p, "guest:", err)
+		return 1
+	}
+	killer := time.AfterFunc(time.Duration(r.Seconds)*time.Second, func() { cmd.Process.Kill() })
+	defer killer.Stop()
+	err = cmd.Wait()
+	if err != nil {
+		fmt.Fprintln(p, "guest:", r.Name+":", err)
+	}
+	if s, ok := cmd.ProcessState.Sys().(syscall.WaitStatus); ok && s.Signaled() {
+		return 128 + int(s.Signal())
+	}
+	return cmd.ProcessState.ExitCode()
+}
