@@ -35,6 +35,17 @@ func perInstruction(t testing.TB, o object, runs int) (ns float64, steps int) {
 	return float64(best) / float64(steps), steps
 }
 
+func medianPerInstruction(t testing.TB) float64 {
+	t.Helper()
+	var all []float64
+	for _, o := range objects {
+		ns, _ := perInstruction(t, o, 3)
+		all = append(all, ns)
+	}
+	slices.Sort(all)
+	return all[len(all)/2]
+}
+
 // BenchmarkPrograms reports ns an instruction for each program of testdata,
 // all of a run's overhead included, and the median of all.
 func BenchmarkPrograms(b *testing.B) {

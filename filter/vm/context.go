@@ -92,6 +92,10 @@ const (
 	skbGSOSize     = 176
 )
 
+// contextSize is that of the longer context, bytes. An address beyond is no
+// field, but most likely one just below the frame.
+const contextSize = 192
+
 // loadField reads a field of the context: what a load falls back to that finds
 // no memory at its address.
 //
@@ -101,6 +105,9 @@ func (r *Runner) loadField(a, size uint64) (uint64, bool) {
 		return 0, false
 	}
 	at := a & offsetMask
+	if at >= contextSize {
+		return 0, false
+	}
 	if at%size != 0 {
 		r.fault = FaultContext
 		return 0, false
@@ -201,6 +208,9 @@ func (r *Runner) storeField(a, v, size uint64) bool {
 		return false
 	}
 	at := a & offsetMask
+	if at >= contextSize {
+		return false
+	}
 	if !r.vm.socket || at%size != 0 || at < skbCB || at+size > skbCBEnd {
 		r.fault = FaultContext
 		return false

@@ -395,6 +395,7 @@ func (r *Runner) exec(pc, depth int, args *[5]uint64) uint64 {
 	}
 	if r.fault == 0 {
 		r.fault = FaultBudget
+		pc++ // the place is where the run would have gone on
 	}
 fault:
 	if r.fault == 0 {
