@@ -36,6 +36,10 @@ type queue struct {
 	// queue has it; all queues share it. An element belongs to the owner of the
 	// buffer, as its bytes do: it needs no atomics.
 	held []uint16
+	// first and count are the buffers that are this queue's own: Memory.Home
+	// would divide. size is a buffer's, bytes.
+	first, count uint32
+	size         int
 
 	errGone, errDown error // made once: the fast path allocates nothing
 
@@ -70,6 +74,9 @@ type queue struct {
 
 func (q *queue) init(rings driver.Queue, mem *link.Memory, held []uint16, txDescriptors int) {
 	q.rings, q.mem, q.held = rings, mem, held
+	layout := mem.Layout()
+	q.count, q.size = uint32(layout.RXBuffers), layout.BufferSize
+	q.first = uint32(q.id) * q.count
 	q.unsent = make([]uint32, 0, unsentRoom+txDescriptors)
 	q.polled = [2]unix.PollFd{{Fd: int32(q.fd), Events: unix.POLLIN}, {Fd: int32(q.link.trouble), Events: unix.POLLIN}}
 	q.polledTX = [2]unix.PollFd{{Fd: int32(q.link.halt), Events: unix.POLLIN}, {Fd: int32(q.link.trouble), Events: unix.POLLIN}}
@@ -109,7 +116,7 @@ func (q *queue) Fill(bufs []uint32) int {
 		good := taken
 		for ; good < len(bufs); good++ {
 			b := bufs[good]
-			if int(b) >= len(q.held) || q.held[b] != 0 || q.mem.Home(b) != q.id {
+			if b-q.first >= q.count || q.held[b] != 0 {
 				break
 			}
 			q.held[b] = mark
@@ -187,11 +194,12 @@ func (q *queue) refuse(b uint32, mark uint16) bool {
 	return true
 }
 
-// carries says whether the wire takes the frame.
+// carries says whether the frame lies in its buffer, which exists, and the wire
+// takes it.
 //
 //oobnet:hot
 func (q *queue) carries(f *link.Frame) bool {
-	if int(f.Len) < frameHeader || !q.mem.Valid(*f) {
+	if int(f.Len) < frameHeader || int(f.Off)+int(f.Len) > q.size {
 		return false
 	}
 	if f.Flags&(link.FlagVLANStripped|link.FlagChecksumOffload) != 0 && !q.offloads(f) {
@@ -312,7 +320,8 @@ func (q *queue) Stats() link.QueueStats {
 		Wakeups: q.rxCalls.Load(),
 	}
 	if q.rings != nil {
-		q.rings.Stats(&s)
+		noBuffer, invalid := q.rings.Lost()
+		s.RXNoBuffer, s.RXInvalid = noBuffer, s.RXInvalid+invalid
 	}
 	return s
 }

@@ -151,9 +151,6 @@ func (d *device) Count(c *driver.Counters) {
 	c.Add(&now)
 }
 
-// Stats implements driver.Queue: what the NIC has missed it has missed for its
+// Lost implements driver.Queue: what the NIC has missed it has missed for its
 // only queue.
-func (q *queue) Stats(s *link.QueueStats) {
-	s.RXNoBuffer += q.dev.missed
-	s.RXInvalid += q.rx.invalid.Load()
-}
+func (q *queue) Lost() (noBuffer, invalid uint64) { return q.dev.missed, q.rx.invalid.Load() }

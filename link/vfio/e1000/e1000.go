@@ -32,6 +32,7 @@ var Driver = driver.Driver{
 		{Vendor: 0x8086, Device: 0x10f6, Name: "82574LA"},
 	},
 	Open: open,
+	Free: newFree,
 }
 
 const id82574 = 0x10d3

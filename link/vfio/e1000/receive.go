@@ -52,7 +52,7 @@ type rxRing struct {
 	// strip is written by the control path, read by the receive side: tags are
 	// taken out.
 	strip atomic.Bool
-	// invalid is written by the receive side and read by Stats.
+	// invalid is written by the receive side and read by Lost.
 	invalid atomic.Uint64
 }
 

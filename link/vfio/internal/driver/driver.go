@@ -35,6 +35,8 @@ type Driver struct {
 	// Open brings the device from whatever state it is in to reset and quiet:
 	// rings and interrupts off. Bus mastering is off before and after.
 	Open func(b bus.Bus, m Model, cfg Config) (Device, error)
+	// Free makes a device that costs nothing, for benchmarks.
+	Free FreeOpener
 }
 
 // Model is one kind of NIC of a family.
@@ -194,7 +196,7 @@ func (c *Counters) Add(o *Counters) {
 // Queue is one receive ring and one transmit ring. No method blocks or allocates.
 type Queue interface {
 	// Receive takes up to len(frames) received frames. What the NIC damaged or
-	// spread over several buffers is dropped, counted in Stats, and its buffer
+	// spread over several buffers is dropped, counted in Lost, and its buffer
 	// goes back to the ring.
 	Receive(frames []link.Frame) int
 	// Pending says whether Receive would find something.
@@ -220,7 +222,7 @@ type Queue interface {
 	// buffers that were on it. The send side calls it.
 	RestartSend(bufs []uint32) []uint32
 
-	// Stats adds what the driver knows of the queue since Start. Any goroutine,
-	// under the link's mutex, after Device.Count.
-	Stats(*link.QueueStats)
+	// Lost returns frames since Start that found no buffer, and that Receive
+	// dropped. Any goroutine, under the link's mutex, after Device.Count.
+	Lost() (noBuffer, invalid uint64)
 }

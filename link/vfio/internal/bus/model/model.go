@@ -77,6 +77,9 @@ func (b *Bus) Unhook() error {
 	return nil
 }
 
+// Hook takes Unhook back.
+func (b *Bus) Hook() { *b.registers = *bus.FarRegisters(b.registers.Size(), (*hooks)(b)) }
+
 // hooks is the bus as an Accessor.
 type hooks Bus
 
