@@ -57,13 +57,19 @@ func (d *device) SetFilter(f *driver.Filter) error {
 			d.regs.Write32(regRCTL, v|rctlEN)
 		}
 	}
+	d.settle()
 	return nil
 }
+
+// settle waits until the device has what was written before: writes are posted
+// on the bus, a read is not.
+func (d *device) settle() { d.regs.Read32(regSTATUS) }
 
 // SetMAC implements driver.Device.
 func (d *device) SetMAC(mac link.MAC) error {
 	d.info.MAC = mac
 	d.writeAddress(0, mac)
+	d.settle()
 	return nil
 }
 
@@ -91,9 +97,6 @@ func (d *device) writeFilter() {
 		vlans[id>>5&(tableWords-1)] |= 1 << (id & 31)
 	}
 	for i := range uint32(tableWords) {
-		if f.Promiscuous || f.AllMulticast {
-			hash[i] = ^uint32(0)
-		}
 		if f.AllVLANs {
 			vlans[i] = ^uint32(0)
 		}
@@ -117,6 +120,7 @@ func (d *device) SetFeatures(on driver.Features) error {
 	d.info.On = on
 	if d.region.Memory != nil {
 		d.programFeatures()
+		d.settle()
 	}
 	return nil
 }

@@ -112,9 +112,6 @@ func (d *device) program() {
 		}
 	}
 	d.programInterrupts()
-	for i := uint32(0); i < tableWords; i++ {
-		d.regs.Write32(regMTA+4*i, 0)
-	}
 	d.regs.Write32(regVET, 0x8100)
 	d.programFeatures()
 	d.rctl.Store(d.receiveControl())
@@ -225,6 +222,9 @@ func (d *device) receiveControl() uint32 {
 	}
 	if d.filter.Promiscuous {
 		v |= rctlUPE
+	}
+	if d.filter.Promiscuous || d.filter.AllMulticast {
+		v |= rctlMPE
 	}
 	return v
 }

@@ -72,7 +72,8 @@ const (
 
 	regRCTL     = 0x0100 // receive control
 	rctlEN      = 1 << 1
-	rctlUPE     = 1 << 3 // unicast promiscuous
+	rctlUPE     = 1 << 3 // all unicast frames
+	rctlMPE     = 1 << 4 // all multicast frames
 	rctlLPE     = 1 << 5 // frames longer than 1522 bytes
 	rctlBAM     = 1 << 15
 	rctlSize16K = 1<<16 | 1<<25

@@ -1,0 +1,255 @@
+package vfio
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/oobnet/oobnet/internal/qtest"
+	"github.com/oobnet/oobnet/link"
+)
+
+var (
+	otherMAC = link.MAC{0x52, 0x54, 0, 0, 0, 9}
+	groupA   = link.MAC{0x01, 0, 0x5e, 1, 2, 3}
+	groupB   = link.MAC{0x01, 0, 0x5e, 0x7f, 0xff, 0xfa}
+	allOnes  = link.MAC{0xff, 0xff, 0xff, 0xff, 0xff, 0xff}
+)
+
+// TestFilters sees what a NIC receives as claims and application ask for it.
+func TestFilters(t *testing.T) {
+	onCards(t, func(t *testing.T, card string) {
+		r := newRig(t, card, nil)
+		check := func(when string, frame []byte, want bool) {
+			t.Helper()
+			if got := r.arrives(frame); got != want {
+				t.Errorf("%s: a frame to % x (tag % x) came: %v, want %v", when, frame[:6], frame[12:16], got, want)
+			}
+		}
+		must := func(err error) {
+			t.Helper()
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		check("at first", testFrame(r.MAC(), nil), true)
+		check("at first", testFrame(allOnes, nil), true)
+		check("at first", testFrame(otherMAC, nil), false)
+		check("at first", testFrame(groupA, nil), false)
+		check("at first", testFrame(r.MAC(), []uint16{5}), true)
+
+		must(r.Select(&link.Claims{
+			IPv4: []link.ClaimIPv4{{Addr: [4]byte{10, 0, 0, 2}}, {VLAN: 7, Addr: [4]byte{224, 129, 2, 3}}},
+		}))
+		check("with a group", testFrame(groupA, nil), true)
+		check("with a group", testFrame(groupB, nil), false)
+		check("with VLAN 7", testFrame(r.MAC(), []uint16{7}), true)
+		check("with VLAN 7", testFrame(r.MAC(), []uint16{5}), false)
+		check("with VLAN 7", testFrame(r.MAC(), []uint16{0x6000}), true) // a priority alone
+		must(r.Select(&link.Claims{Groups: []link.MAC{groupB}, VLANs: []uint16{4094}}))
+		check("with another group", testFrame(groupA, nil), false)
+		check("with another group", testFrame(groupB, nil), true)
+		check("with VLAN 4094", testFrame(r.MAC(), []uint16{4094}), true)
+
+		must(r.SetAllMulticast(true))
+		check("with all multicast", testFrame(groupA, nil), true)
+		check("with all multicast", testFrame(otherMAC, nil), false)
+		must(r.SetAllMulticast(false))
+		check("with all multicast off", testFrame(groupA, nil), false)
+
+		must(r.SetUnicast([]link.MAC{otherMAC}))
+		check("with a second address", testFrame(otherMAC, nil), true)
+		check("with a second address", testFrame(r.MAC(), nil), true)
+		must(r.SetUnicast(nil))
+		check("without it", testFrame(otherMAC, nil), false)
+
+		must(r.SetPromiscuous(true))
+		check("promiscuous", testFrame(otherMAC, nil), true)
+		check("promiscuous", testFrame(groupA, []uint16{9}), true)
+		must(r.SetPromiscuous(false))
+		check("promiscuous no more", testFrame(otherMAC, nil), false)
+
+		// What is refused leaves what was.
+		if err := r.Select(&link.Claims{VLANs: []uint16{4095}}); err == nil || !strings.Contains(err.Error(), "4095") {
+			t.Errorf("VLAN 4095: %v", err)
+		}
+		if err := r.SetUnicast(make([]link.MAC, 100)); err == nil || !strings.Contains(err.Error(), "Promiscuous") {
+			t.Errorf("100 addresses: %v", err)
+		}
+		check("after refusals", testFrame(groupB, nil), true)
+
+		must(r.SetMAC(otherMAC))
+		if r.MAC() != otherMAC {
+			t.Errorf("MAC is %x after SetMAC", r.MAC())
+		}
+		check("with a new address", testFrame(otherMAC, nil), true)
+		if err := r.SetMAC(groupA); err == nil {
+			t.Error("a group's address was taken")
+		}
+	})
+}
+
+// TestReceiveChecksums: QEMU's 82574 looks at checksums, its 82540EM does not.
+func TestReceiveChecksums(t *testing.T) {
+	onCards(t, func(t *testing.T, card string) {
+		r := newRig(t, card, nil)
+		good, badUDP, badIP := udpFrame(r.MAC(), 0), udpFrame(r.MAC(), 0), udpFrame(r.MAC(), 0)
+		badUDP[14+20+8]++
+		badIP[14+10]++
+		for _, c := range []struct {
+			name  string
+			frame []byte
+			want  link.Flags
+		}{
+			{"good", good, link.FlagChecksumGood}, {"bad UDP", badUDP, link.FlagChecksumBad}, {"bad IPv4", badIP, link.FlagChecksumBad},
+			{"no IPv4", testFrame(r.MAC(), nil), 0},
+		} {
+			if err := r.peer.Send(c.frame); err != nil {
+				t.Fatal(err)
+			}
+			content, f := r.receive(wireTime)
+			if content == nil {
+				t.Fatalf("%s: did not come", c.name)
+			}
+			if f.Flags != c.want && (card != "e1000" || f.Flags != 0) {
+				t.Errorf("%s: flags %#x, want %#x", c.name, f.Flags, c.want)
+			}
+		}
+		if err := r.SetFeatures(TXChecksum); err != nil {
+			t.Fatal(err)
+		}
+		if err := r.peer.Send(good); err != nil {
+			t.Fatal(err)
+		}
+		if _, f := r.receive(wireTime); f.Flags != 0 {
+			t.Errorf("switched off: flags %#x", f.Flags)
+		}
+	})
+}
+
+func TestSendChecksums(t *testing.T) {
+	onCards(t, func(t *testing.T, card string) {
+		r := newRig(t, card, nil)
+		for _, vlan := range []uint16{0, 5, 5, 0} {
+			// Without padding: QEMU takes its length for the datagram's.
+			ip := 14
+			if vlan != 0 {
+				ip += 4
+			}
+			want := udpFrame(otherMAC, vlan)[:ip+36]
+			left := bytes.Clone(want)
+			binary.BigEndian.PutUint16(left[ip+20+6:], pseudo(left[ip:], 16))
+			r.send(left, link.Meta{Flags: link.FlagChecksumOffload})
+			if got := r.leaves(); !bytes.Equal(got, want) {
+				t.Errorf("VLAN %d: left\n% x, want\n% x", vlan, got, want)
+			}
+		}
+		before := r.q.Stats().TXInvalid
+		r.send(testFrame(otherMAC, nil), link.Meta{Flags: link.FlagChecksumOffload}) // no UDP in it
+		if err := r.SetFeatures(0); err != nil {
+			t.Fatal(err)
+		}
+		r.send(udpFrame(otherMAC, 0), link.Meta{Flags: link.FlagChecksumOffload}) // switched off
+		r.nothingLeaves()
+		if got := r.q.Stats().TXInvalid - before; got != 2 {
+			t.Errorf("TXInvalid rose by %d, want 2", got)
+		}
+	})
+}
+
+func TestVLANTags(t *testing.T) {
+	onCards(t, func(t *testing.T, card string) {
+		r := newRig(t, card, &Config{With: VLANStrip | VLANInsert})
+		plain, tagged := testFrame(r.MAC(), nil), testFrame(r.MAC(), []uint16{0x6005})
+		if err := r.peer.Send(tagged); err != nil {
+			t.Fatal(err)
+		}
+		content, f := r.receive(wireTime)
+		if !bytes.Equal(content, plain) || f.Flags&link.FlagVLANStripped == 0 || f.VLAN != 0x6005 {
+			t.Errorf("received % x, flags %#x, tag %#x", content, f.Flags, f.VLAN)
+		}
+		if err := r.peer.Send(plain); err != nil {
+			t.Fatal(err)
+		}
+		if content, f := r.receive(wireTime); !bytes.Equal(content, plain) || f.Flags&link.FlagVLANStripped != 0 {
+			t.Errorf("received % x, flags %#x, of a frame without a tag", content, f.Flags)
+		}
+		r.send(plain, link.Meta{Flags: link.FlagVLANStripped, VLAN: 0x2007})
+		if got, want := r.leaves(), testFrame(r.MAC(), []uint16{0x2007}); !bytes.Equal(got, want) {
+			t.Errorf("left % x, want % x", got, want)
+		}
+		supported, on := r.Features()
+		if supported&VLANStrip == 0 || on&VLANStrip == 0 {
+			t.Errorf("features %#x, on %#x", supported, on)
+		}
+		if err := r.SetFeatures(on &^ (VLANStrip | VLANInsert)); err != nil {
+			t.Fatal(err)
+		}
+		if err := r.peer.Send(tagged); err != nil {
+			t.Fatal(err)
+		}
+		if content, f := r.receive(wireTime); !bytes.Equal(content, tagged) || f.Flags&link.FlagVLANStripped != 0 {
+			t.Errorf("switched off: received % x, flags %#x", content, f.Flags)
+		}
+		if err := r.SetFeatures(RSS); !errors.Is(err, link.ErrNotSupported) && !errors.Is(err, errors.ErrUnsupported) {
+			t.Errorf("a feature that the NIC has not: %v", err)
+		}
+	})
+}
+
+// TestMTU sends and receives the longest frames, and what is longer, at the
+// usual MTU and at large ones.
+func TestMTU(t *testing.T) {
+	onCards(t, func(t *testing.T, card string) {
+		for _, c := range []struct{ mtu, buffer int }{{1500, 2048}, {3000, 4096}, {9000, 16384}} {
+			m := qtest.Start(t, qtest.Config{Device: card})
+			r := newRigOn(t, m, &Config{MTU: c.mtu}, c.buffer)
+			longest := append(testFrame(r.MAC(), []uint16{1}), make([]byte, c.mtu-100+14)...)
+			longest[len(longest)-1] = 3
+			before := r.q.Stats()
+			if !r.arrives(longest) {
+				t.Errorf("MTU %d: a frame of %d bytes did not come", c.mtu, len(longest))
+			}
+			if c.mtu < 9000 && r.arrives(append(longest, 1)) {
+				t.Errorf("MTU %d: a frame of %d bytes came", c.mtu, len(longest)+1)
+			}
+			// Spread over several buffers, if the NIC takes it.
+			if c.mtu < 9000 && r.arrives(append(longest, make([]byte, c.buffer)...)) {
+				t.Errorf("MTU %d: a frame of %d bytes came", c.mtu, len(longest)+c.buffer)
+			}
+			r.send(longest, link.Meta{})
+			if got := r.leaves(); !bytes.Equal(got, longest) {
+				t.Errorf("MTU %d: %d bytes left of %d", c.mtu, len(got), len(longest))
+			}
+			r.send(append(longest, 1), link.Meta{})
+			r.nothingLeaves()
+			if s := r.q.Stats(); s.TXInvalid != before.TXInvalid+1 {
+				t.Errorf("MTU %d: TXInvalid is %d", c.mtu, s.TXInvalid)
+			}
+		}
+	})
+}
+
+func TestStatistics(t *testing.T) {
+	onCards(t, func(t *testing.T, card string) {
+		r := newRig(t, card, nil)
+		for range 3 {
+			r.arrives(testFrame(allOnes, nil)) // and one behind it
+			r.send(testFrame(otherMAC, nil), link.Meta{})
+			r.leaves()
+		}
+		s := r.Statistics()
+		if s.RXPackets != 6 || s.RXBroadcast != 3 || s.TXPackets != 3 || s.RXBytes < 600 || s.TXBytes < 300 {
+			t.Errorf("after 6 and 3 frames of 100 bytes: %+v", s)
+		}
+		r.ResetStatistics()
+		if s := r.Statistics(); s.RXPackets != 0 || s.TXBytes != 0 {
+			t.Errorf("after a reset: %+v", s)
+		}
+		if mbits, full := r.Speed(); mbits != 1000 || !full {
+			t.Errorf("the wire is %d Mbit/s, full duplex %v", mbits, full)
+		}
+	})
+}
