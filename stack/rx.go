@@ -40,6 +40,10 @@ type rxQueue struct {
 	// watched is the batch for a tap, in watchRoom.
 	watched   Batch
 	watchRoom [MaxBatch]*Packet
+	// types and whose are what the frames of a step are that taps are shown:
+	// what a tap takes is not to be asked any more.
+	types [MaxBatch]uint16
+	whose [MaxBatch]*Port
 	// number of the queue, and the room in which the device's filter sees frames.
 	number   int
 	filtered [MaxBatch]filter.Packet

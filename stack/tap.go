@@ -16,7 +16,7 @@ import (
 type Tap interface {
 	// Tap is handed frames of one batch, in the order of the wire, on the
 	// device's RX thread, as Protocol.Receive is; some that it did not ask for
-	// may be among them. Src, Dst, TTL and TOS are not filled in, Cast goes by
+	// may be among them. Batch.Packets is the tap's to overwrite while it runs. Src, Dst, TTL and TOS are not filled in, Cast goes by
 	// the Ethernet address, and Port is nil where the VLAN has none. What it
 	// leaves alone goes on to the protocols. It gets a copy of its own by
 	// Batch.Copy, or settles the frame itself: Take where nobody else wants it
@@ -194,17 +194,15 @@ func (ws *watchers) sent(d *Device, frames []link.Frame) {
 //
 //oobnet:hot
 func (r *rxQueue) show(ws []watcher, frames []link.Frame, ports *portTable) []link.Frame {
-	var types [MaxBatch]uint16
-	var whose [MaxBatch]*Port // what a tap takes is not to be asked any more
 	for i := range frames {
-		types[i], whose[i] = r.describe(&frames[i], ports)
+		r.types[i], r.whose[i] = r.describe(&frames[i], ports)
 	}
 	r.watched.Share = r.run.Share
 	for w := range ws {
 		run := r.watched.Packets[:0]
 		for i := range frames {
 			p := &r.dev.packets[frames[i].Index]
-			if p.fate == fatePass && ws[w].wants(types[i]) {
+			if p.fate == fatePass && ws[w].wants(r.types[i]) {
 				run = run[:len(run)+1]
 				run[len(run)-1] = p
 			}
@@ -215,7 +213,7 @@ func (r *rxQueue) show(ws []watcher, frames []link.Frame, ports *portTable) []li
 			r.countRun(&r.watched)
 		}
 	}
-	return r.settleShown(frames, &whose)
+	return r.settleShown(frames)
 }
 
 // describe fills in what can be said of any frame, and returns its EtherType and
@@ -240,7 +238,7 @@ func (r *rxQueue) describe(f *link.Frame, ports *portTable) (uint16, *Port) {
 // settleShown counts what the taps have settled, and returns the rest.
 //
 //oobnet:hot
-func (r *rxQueue) settleShown(frames []link.Frame, whose *[MaxBatch]*Port) []link.Frame {
+func (r *rxQueue) settleShown(frames []link.Frame) []link.Frame {
 	rest := frames[:0]
 	for i := range frames {
 		f := frames[i]
@@ -251,7 +249,7 @@ func (r *rxQueue) settleShown(frames []link.Frame, whose *[MaxBatch]*Port) []lin
 			continue
 		}
 		// The packet may be another owner's by now, but for its fate.
-		fate, reason, port := p.fate, p.reason, whose[i]
+		fate, reason, port := p.fate, p.reason, r.whose[i]
 		r.seen.bytes += uint64(f.Len)
 		if port != nil {
 			r.countFrame(port, int(f.Len))
@@ -288,7 +286,8 @@ func (b *Batch) Unwanted(p *Packet) bool {
 	case wire.TypeIPv4, wire.TypeARP:
 		return false
 	default:
-		return b.Device.stack.etherTypes.Get(table.Key{Lo: uint64(t)}) == nil
+		types := b.Device.stack.etherTypes
+		return types.Len() == 0 || types.Get(table.Key{Lo: uint64(t)}) == nil
 	}
 }
 
