@@ -111,7 +111,7 @@ func (c *Conn) flushBatch() (unsent int, err error) {
 	if len(frames) == 0 {
 		return 0, nil
 	}
-	sent := 0
+	var sent int
 	if c.port != nil {
 		sent, err = c.port.SendBatch(frames, c.flow, int(c.priority.Load()))
 	} else {

@@ -16,8 +16,8 @@ type counters struct {
 }
 
 // Tap settles a run of packets: the part of the RX step that raw sockets are.
-// It goes over the run twice, first to look, then to deliver, and gives
-// neighbours for one socket to it together, for the reason that UDP does.
+// Neighbours for one audience are delivered together: one with a single socket
+// costs it the locked instructions of one frame.
 //
 //oobnet:hot
 func (t *tap) Tap(b *stack.Batch) {
@@ -25,33 +25,37 @@ func (t *tap) Tap(b *stack.Batch) {
 	if r == nil {
 		return
 	}
-	var who [stack.MaxBatch]*audience
-	var last table.Key
+	var now *audience // of the packets from first on
+	var asked table.Key
 	var found *audience
+	first := 0
 	for i, p := range b.Packets {
-		if p.Port == nil {
-			who[i] = r.analysers
-			continue
+		a := r.analysers
+		if p.Port != nil {
+			key := typeKey(p.TCI&wire.VIDMask, p.EtherType(b.Bytes(p)))
+			if found == nil || key != asked {
+				asked, found = key, r.find(key)
+			}
+			a = found
 		}
-		key := typeKey(p.TCI&wire.VIDMask, p.EtherType(b.Bytes(p)))
-		if found == nil || key != last {
-			last, found = key, r.find(key)
+		if a != now {
+			now.deliver(b, b.Packets[first:i], r.mac48)
+			now, first = a, i
 		}
-		who[i] = found
 	}
-	n := len(b.Packets)
-	for i := 0; i < n; {
-		a, first := who[i], i
-		for i++; i < n && who[i] == a; i++ {
-			// Neighbours for one audience are delivered together.
-		}
-		switch {
-		case a == nil:
-		case a.only != nil && a.only.plain():
-			a.only.deliverRun(b, b.Packets[first:i], r.mac48)
-		default:
-			a.deliver(b, b.Packets[first:i], r.mac48)
-		}
+	now.deliver(b, b.Packets[first:], r.mac48)
+}
+
+// deliver gives packets to an audience; nil: nobody.
+//
+//oobnet:hot
+func (a *audience) deliver(b *stack.Batch, pkts []*stack.Packet, mac48 uint64) {
+	switch {
+	case a == nil:
+	case a.only != nil && a.only.plain():
+		a.only.deliverRun(b, pkts, mac48)
+	default:
+		a.deliverEach(b, pkts, mac48)
 	}
 }
 
@@ -84,46 +88,46 @@ func (c *Conn) hears(b *stack.Batch, p *stack.Packet, mac48 uint64) bool {
 	return p.Cast != stack.Unicast || c.port == nil || wire.MAC48(b.Bytes(p)) == mac48 || c.promiscuous.Load()
 }
 
-// deliverRun puts packets into the inbox of the one socket that gets them.
+// deliverRun puts packets into the inbox of the one socket that gets them. The
+// slice is the tap's while it runs, and takes those that are left to look at.
 //
 //oobnet:hot
 func (c *Conn) deliverRun(b *stack.Batch, pkts []*stack.Packet, mac48 uint64) {
-	var mine [stack.MaxBatch]*stack.Packet
 	heard := 0
 	for _, p := range pkts {
 		if c.hears(b, p, mac48) {
-			mine[heard] = p
+			pkts[heard] = p
 			heard++
 		}
 	}
 	held := c.hold(heard, b.Share)
-	for _, p := range mine[held:heard] {
+	for _, p := range pkts[held:heard] {
 		if c.cfg.Consume || b.Unwanted(p) {
 			p.Drop(stack.ReasonSocketFull)
 		}
 	}
 	n := 0
-	for _, p := range mine[:held] {
+	for _, p := range pkts[:held] {
 		if c.cfg.Consume || b.Unwanted(p) {
 			p.Take()
 		} else if p = c.copyOf(b, p); p == nil {
 			continue
 		}
 		c.complete(p)
-		mine[n] = p
+		pkts[n] = p
 		n++
 	}
 	if n > 0 {
-		c.inbox.PutAll(mine[:n])
+		c.inbox.PutAll(pkts[:n])
 		c.arrived()
 	}
 }
 
-// deliver gives packets to each socket of an audience that wants them. All but
+// deliverEach gives packets to each socket of an audience that wants them. All but
 // the last one get copies, and the last one too if the packet is the stack's.
 //
 //oobnet:hot
-func (a *audience) deliver(b *stack.Batch, pkts []*stack.Packet, mac48 uint64) {
+func (a *audience) deliverEach(b *stack.Batch, pkts []*stack.Packet, mac48 uint64) {
 	for _, p := range pkts {
 		unwanted := b.Unwanted(p)
 		var last *Conn // holds a place for the packet, and has no buffer yet

@@ -8,6 +8,7 @@ import (
 	"github.com/oobnet/oobnet/cmd/oobnet/internal/report"
 	"github.com/oobnet/oobnet/internal/wire"
 	"github.com/oobnet/oobnet/proto/packet"
+	"github.com/oobnet/oobnet/proto/udp"
 )
 
 // rawType is EtherCAT's EtherType: what cyclic exchanges are made of.
@@ -22,6 +23,7 @@ func rawSuite() []contest {
 	return []contest{
 		rawContest("rx64", rawReceive(64), oursReceive(64), packetReceive(64)),
 		rawContest("tx64", rawSend(64), oursSend(64), packetSend(64)),
+		rawContest("cycle64", rawCycle(64), udpCycle(64), packetCycle(64)),
 	}
 }
 
@@ -51,11 +53,16 @@ func rawContender(build func(m *memStack, c *packet.Conn) path) contender {
 	}}
 }
 
-// rawReceive is from frames in link memory to the caller's slice.
-func rawReceive(size int) contender {
+// rawFrame is what the peer sends.
+func rawFrame(size int) []byte {
 	frame := make([]byte, wire.EthernetHeaderLen+wire.VLANTagLen+size)
 	n := wire.PutEthernet(frame, ownMAC, peerMAC, 0, rawType)
-	frame = frame[:n+copy(frame[n:], payload(size))]
+	return frame[:n+copy(frame[n:], payload(size))]
+}
+
+// rawReceive is from frames in link memory to the caller's slice.
+func rawReceive(size int) contender {
+	frame := rawFrame(size)
 	return rawContender(func(m *memStack, c *packet.Conn) path {
 		b := make([]byte, 2048)
 		var armed error
@@ -117,4 +124,75 @@ func rawSend(size int) contender {
 			},
 		}
 	})
+}
+
+// rawCycle is a fieldbus's exchange: each frame polled in alone, read, and
+// answered.
+func rawCycle(size int) contender {
+	return rawContender(func(m *memStack, c *packet.Conn) path {
+		b := make([]byte, 2048)
+		return m.cycle(rawFrame(size), func() error {
+			n, from, err := c.ReadFromAddr(b)
+			if err == nil {
+				_, err = c.WriteToAddr(b[:n], from)
+			}
+			return err
+		})
+	})
+}
+
+// udpCycle is the same with datagrams.
+func udpCycle(size int) contender {
+	return contender{setUp: func(context.Context) (turn, func(), error) {
+		m, err := openMemStack(nil)
+		if err != nil {
+			return nil, nil, err
+		}
+		c, err := udp.Listen(m.stack, ownEnd, nil)
+		if err == nil {
+			err = m.stack.SetNeighbor(peerAddr, peerMAC)
+		}
+		if err != nil {
+			m.close()
+			return nil, nil, err
+		}
+		b := make([]byte, 2048)
+		p := m.cycle(receivedFrame(size), func() error {
+			n, from, err := c.ReadFromUDPAddrPort(b)
+			if err == nil {
+				_, err = c.WriteToUDPAddrPort(b[:n], from)
+			}
+			return err
+		})
+		return p.turn, m.close, nil
+	}}
+}
+
+// cycle polls frames in one by one, and has each answered.
+func (m *memStack) cycle(frame []byte, answer func() error) path {
+	var armed error
+	var sent uint64
+	return path{
+		before: func() { armed, sent = m.refill(frame, nil), m.link.sent },
+		run: func() error {
+			if armed != nil {
+				return armed
+			}
+			for range batch {
+				if n, err := m.device.Poll(1); n != 1 || err != nil {
+					return fmt.Errorf("cycle: polled %d frames, want 1: %w", n, err)
+				}
+				if err := answer(); err != nil {
+					return err
+				}
+			}
+			return nil
+		},
+		after: func() error {
+			if m.link.sent-sent != batch {
+				return errors.New("cycle: not every frame was answered")
+			}
+			return nil
+		},
+	}
 }

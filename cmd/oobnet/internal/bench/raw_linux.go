@@ -102,6 +102,27 @@ func packetSend(size int) contender {
 	})
 }
 
+// packetCycle is one frame sent and read at a time.
+func packetCycle(size int) contender {
+	return packetContender(size, func(k *packetPair, data, b []byte) path {
+		return path{
+			before: nothing,
+			run: func() error {
+				for range batch {
+					if err := unix.Sendto(k.tx, data, 0, k.to); err != nil {
+						return fmt.Errorf("af_packet: %w", err)
+					}
+					if n, _, err := unix.Recvfrom(k.rx, b, 0); n != size || err != nil {
+						return fmt.Errorf("af_packet: received %d bytes, want %d: %w", n, size, err)
+					}
+				}
+				return nil
+			},
+			after: nothingErr,
+		}
+	})
+}
+
 func packetContender(size int, build func(k *packetPair, data, b []byte) path) contender {
 	return contender{setUp: func(context.Context) (turn, func(), error) {
 		k, err := openPacketPair()

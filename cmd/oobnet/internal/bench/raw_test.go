@@ -6,7 +6,7 @@ import (
 )
 
 func TestRawMovesItsPackets(t *testing.T) {
-	for name, c := range map[string]contender{"rx64": rawReceive(64), "tx64": rawSend(64)} {
+	for name, c := range map[string]contender{"rx64": rawReceive(64), "tx64": rawSend(64), "cycle64": rawCycle(64), "UDP cycle64": udpCycle(64)} {
 		t.Run(name, func(t *testing.T) {
 			f := run(t, c)
 			if f["ns"] <= 0 {
@@ -21,7 +21,7 @@ func TestRawMovesItsPackets(t *testing.T) {
 }
 
 func TestPacketSocketsMoveTheirPackets(t *testing.T) {
-	for name, c := range map[string]contender{"rx64": packetReceive(64), "tx64": packetSend(64)} {
+	for name, c := range map[string]contender{"rx64": packetReceive(64), "tx64": packetSend(64), "cycle64": packetCycle(64)} {
 		t.Run(name, func(t *testing.T) {
 			_, tearDown, err := c.setUp(t.Context())
 			if skip := (errSkip{}); errors.As(err, &skip) {
@@ -40,3 +40,5 @@ func TestPacketSocketsMoveTheirPackets(t *testing.T) {
 
 func BenchmarkRawReceive64(b *testing.B) { benchmark(b, rawReceive(64)) }
 func BenchmarkRawSend64(b *testing.B)    { benchmark(b, rawSend(64)) }
+func BenchmarkRawCycle64(b *testing.B)   { benchmark(b, rawCycle(64)) }
+func BenchmarkUDPCycle64(b *testing.B)   { benchmark(b, udpCycle(64)) }
