@@ -30,6 +30,16 @@
 // inside that map. Everything else ends the run with a [Fault]. So does the
 // budget of instructions, which bounds the time of a run.
 //
+// # Where the kernel differs
+//
+// Programs that the verifier takes behave here as there, with these exceptions.
+// A program has 512 bytes of stack in each function, not in all together. The
+// 32-bit compare-and-exchange clears the upper half of r0, as RFC 9669 has it;
+// the kernel on amd64 leaves it if the values were equal. bpf_csum_diff returns
+// 16 bits, as it does from Linux 6.13 on. An update of a hash that finds its
+// bucket taken for longer than some microseconds, because a thread of this
+// process was preempted there, fails with EBUSY.
+//
 // # Memory shared with others
 //
 // The values of maps are memory that queues, and Go code through [Map], use at

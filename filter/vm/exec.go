@@ -2,23 +2,6 @@ package vm
 
 import "math/bits"
 
-const (
-	// MaxDepth is how many functions may be under way at once, the entry
-	// counted: the kernel's limit.
-	MaxDepth = 8
-	// frameSize is the stack of one function, bytes: the kernel's
-	// MAX_BPF_STACK, which there is for the whole chain of calls.
-	frameSize = 512
-	// maxTailCalls in one run: the kernel's MAX_TAIL_CALL_CNT.
-	maxTailCalls = 33
-)
-
-// frame is what a call saves, to be restored by the exit.
-type frame struct {
-	r6, r7, r8, r9 uint64
-	pc             int
-}
-
 // exec runs from an instruction to the exit of the function that it is in, at
 // a depth of calls, and returns r0. If the run has ended with a fault, that is
 // in r.fault, and its place in r.pc.
@@ -33,6 +16,7 @@ func (r *Runner) exec(pc, depth int, args *[5]uint64) uint64 {
 	copy(reg[1:6], args[:])
 	code, read, write := r.vm.code, r.read, r.write
 	budget, base := r.budget, depth
+	r.depth = depth
 	reg[10] = regionStack<<regionShift | uint64(depth+1)*frameSize
 	var in *insn
 	var ok bool
@@ -340,26 +324,26 @@ func (r *Runner) exec(pc, depth int, args *[5]uint64) uint64 {
 			}
 
 		case opCall:
-			if depth+1 == MaxDepth {
+			if r.depth+1 == MaxDepth {
 				r.fault = FaultStack
 				goto fault
 			}
-			r.frames[depth] = frame{reg[6], reg[7], reg[8], reg[9], pc}
-			depth++
+			r.frames[r.depth] = frame{reg[6], reg[7], reg[8], reg[9], pc}
+			r.depth++
 			reg[10] += frameSize
-			r.deepest = max(r.deepest, depth)
+			r.deepest = max(r.deepest, r.depth)
 			pc = int(in.off)
 		case opExit:
-			if depth == base {
+			if r.depth == base {
 				r.budget = budget - 1
 				return reg[0]
 			}
-			depth--
+			r.depth--
 			reg[10] -= frameSize
-			reg[6], reg[7], reg[8], reg[9] = r.frames[depth].r6, r.frames[depth].r7, r.frames[depth].r8, r.frames[depth].r9
-			pc = r.frames[depth].pc
+			f := &r.frames[r.depth&(MaxDepth-1)]
+			reg[6], reg[7], reg[8], reg[9], pc = f.r6, f.r7, f.r8, f.r9, f.pc
 		case opHelper:
-			r.budget, r.depth = budget, depth
+			r.budget = budget
 			reg[0] = r.help(helper(in.imm), &reg)
 			budget = r.budget
 			if r.fault != 0 {

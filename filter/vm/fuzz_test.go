@@ -3,8 +3,12 @@ package vm
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
+	"fmt"
 	"io"
+	"maps"
 	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"github.com/cilium/ebpf"
@@ -34,7 +38,7 @@ func decodeFuzz(b []byte) asm.Instructions {
 	for r := bytes.NewReader(b); ; {
 		var in asm.Instruction
 		if err := in.Unmarshal(r, binary.LittleEndian, "linux"); err != nil {
-			if err != io.EOF && r.Len() >= asm.InstructionSize {
+			if !errors.Is(err, io.EOF) && r.Len() >= asm.InstructionSize {
 				continue
 			}
 			return code
@@ -65,30 +69,44 @@ func FuzzVM(f *testing.F) {
 				f.Fatal(err)
 			}
 		}
-		f.Add(raw.Bytes(), frames(3, 1)[0], uint8(headroom), spec.Programs[o.entry].Type == ebpf.SocketFilter)
+		f.Add(raw.Bytes(), frames(3, 1)[0], uint8(headroom), spec.Programs[o.entry].Type == ebpf.SocketFilter, true)
 	}
-	f.Add([]byte{0xb7, 0, 0, 0, 1, 0, 0, 0, 0x95, 0, 0, 0, 0, 0, 0, 0}, []byte{}, uint8(0), false)
-	f.Fuzz(func(t *testing.T, program, frame []byte, room uint8, socket bool) {
-		runFuzz(t, program, frame, int(room), socket)
+	f.Add([]byte{0xb7, 0, 0, 0, 1, 0, 0, 0, 0x95, 0, 0, 0, 0, 0, 0, 0}, []byte{}, uint8(0), false, true)
+	r := rand.New(rand.NewPCG(1, 1))
+	for n := range 32 {
+		b := make([]byte, 16*n)
+		for i := range b {
+			b[i] = byte(r.Uint32())
+		}
+		f.Add(b, frames(uint64(n), 1)[0], uint8(n), n%2 == 0, false)
+	}
+	f.Fuzz(func(t *testing.T, program, frame []byte, room uint8, socket, raw bool) {
+		if len(program) > 1<<12 || len(frame) > 1<<11 {
+			return
+		}
+		if raw {
+			runFuzz(t, decodeFuzz(program), frame, int(room), socket)
+		} else {
+			runFuzz(t, wellFormed(program, socket), frame, int(room), socket)
+		}
 	})
 }
 
-func runFuzz(t *testing.T, program, frame []byte, room int, socket bool) {
+// runFuzz runs a program three times on a frame and returns how the last run
+// ended; false: New has refused it.
+func runFuzz(t *testing.T, program asm.Instructions, frame []byte, room int, socket bool) (end Fault, taken bool) {
 	t.Helper()
 	const budget, canary = 1 << 12, 64
-	if len(program) > 1<<12 || len(frame) > 1<<11 {
-		return
-	}
 	kind := ebpf.XDP
 	if socket {
 		kind = ebpf.SocketFilter
 	}
 	v, err := New(&ebpf.CollectionSpec{
 		Maps:     fuzzMaps(),
-		Programs: map[string]*ebpf.ProgramSpec{"fuzz": {Type: kind, Instructions: decodeFuzz(program)}},
+		Programs: map[string]*ebpf.ProgramSpec{"fuzz": {Type: kind, Instructions: program}},
 	}, "fuzz", &Config{Budget: budget, CPUs: 2})
 	if err != nil {
-		return
+		return 0, false
 	}
 	// Canaries lie around the buffer, and in the tailroom, which only a call
 	// that moves the end may touch.
@@ -122,58 +140,170 @@ func runFuzz(t *testing.T, program, frame []byte, room int, socket bool) {
 		if socket && !bytes.Equal(whole[canary+room:][:len(frame)], frame) {
 			t.Fatal("a socket filter has changed the frame")
 		}
+		end = fault
+	}
+	return end, true
+}
+
+// What random programs are made of.
+var (
+	randomALU  = []asm.ALUOp{asm.Add, asm.Sub, asm.Mul, asm.Div, asm.SDiv, asm.Or, asm.And, asm.LSh, asm.RSh, asm.Neg, asm.Mod, asm.SMod, asm.Xor, asm.Mov, asm.ArSh, asm.MovSX8, asm.MovSX16, asm.MovSX32}
+	randomJump = []asm.JumpOp{asm.Ja, asm.JEq, asm.JGT, asm.JGE, asm.JSet, asm.JNE, asm.JSGT, asm.JSGE, asm.JLT, asm.JLE, asm.JSLT, asm.JSLE}
+	randomSize = []asm.Size{asm.Byte, asm.Half, asm.Word, asm.DWord}
+	randomAtom = []asm.AtomicOp{asm.AddAtomic, asm.FetchAdd, asm.AndAtomic, asm.FetchAnd, asm.OrAtomic, asm.FetchOr, asm.XorAtomic, asm.FetchXor, asm.Xchg, asm.CmpXchg}
+)
+
+// fuzzHelpers are all, in a fixed order.
+var fuzzHelpers = slices.Sorted(maps.Keys(helperTable))
+
+// wellFormed makes a program of bytes, four an instruction, that New takes:
+// fields and jumps are valid, and there are ways to come by addresses. r6 is the
+// context.
+func wellFormed(b []byte, socket bool) asm.Instructions {
+	code := asm.Instructions{asm.Mov.Reg(asm.R6, asm.R1)}
+	var jumps []int8 // where each instruction's label is, relative to it
+	for ; len(b) >= 4; b = b[4:] {
+		in, jump := fuzzInstruction(b[0], b[1], int8(b[2]), b[3], socket)
+		for len(jumps) < len(code) {
+			jumps = append(jumps, 0)
+		}
+		code = append(code, in...)
+		jumps = append(jumps, jump)
+	}
+	code = append(code, asm.Return())
+	for i := range code {
+		if i < len(jumps) && jumps[i] != 0 {
+			to := min(max(i+int(jumps[i]), 1), len(code)-1)
+			label := fmt.Sprintf("l%d", to)
+			code[to] = code[to].WithSymbol(label)
+			code[i] = code[i].WithReference(label)
+		}
+	}
+	return code
+}
+
+func fuzzInstruction(kind, registers byte, off int8, imm byte, socket bool) (code asm.Instructions, jump int8) {
+	dst, src := asm.Register(registers%10), asm.Register(registers/16%11)
+	class := []asm.Class{asm.ALUClass, asm.ALU64Class}[kind>>7]
+	size := randomSize[imm%4]
+	away := off / 8
+	if away == 0 {
+		away = 2
+	}
+	one := func(in asm.Instruction) (asm.Instructions, int8) { return asm.Instructions{in}, 0 }
+	switch kind % 20 {
+	case 0, 1:
+		o := randomALU[int(imm)%len(randomALU)]
+		in := asm.Instruction{OpCode: asm.OpCode(class).SetALUOp(o), Dst: dst, Constant: int64(off)}
+		if o == asm.MovSX8 || o == asm.MovSX16 || o == asm.Neg {
+			in.Constant = 0
+		}
+		if o == asm.MovSX32 {
+			in.OpCode, in.Constant = asm.OpCode(asm.ALU64Class).SetALUOp(o), 0
+		}
+		if o != asm.Neg && (o == asm.MovSX8 || o == asm.MovSX16 || o == asm.MovSX32 || off%2 == 0) {
+			in.OpCode, in.Src, in.Constant = in.OpCode.SetSource(asm.RegSource), src, 0
+		}
+		return one(in)
+	case 2:
+		return one(asm.HostTo([]asm.Endianness{asm.LE, asm.BE}[kind>>7], dst, randomSize[1+imm%3]))
+	case 3:
+		return one(asm.LoadMem(dst, src, int16(off), size))
+	case 4:
+		if size == asm.DWord {
+			return one(asm.LoadImm(dst, int64(off)<<(imm%60), asm.DWord))
+		}
+		return one(asm.LoadMemSX(dst, src, int16(off), size))
+	case 5:
+		return one(asm.StoreMem(src, int16(off), dst, size))
+	case 6:
+		return one(asm.Instruction{OpCode: asm.StoreImmOp(size), Dst: src, Offset: int16(off), Constant: int64(imm)})
+	case 7:
+		return one(randomAtom[int(imm)%len(randomAtom)].Mem(src, dst, randomSize[2+kind>>7], int16(off)&^7))
+	case 8:
+		o := randomJump[1+int(imm)%(len(randomJump)-1)]
+		return asm.Instructions{{OpCode: asm.OpCode(asm.JumpClass).SetJumpOp(o), Dst: dst, Constant: int64(off), Offset: -1}}, away
+	case 9:
+		o := randomJump[1+int(imm)%(len(randomJump)-1)]
+		return asm.Instructions{{OpCode: asm.OpCode(asm.Jump32Class).SetJumpOp(o).SetSource(asm.RegSource), Dst: dst, Src: src, Offset: -1}}, away
+	case 10, 11, 12: // a helper, its arguments most often right
+		fn := fuzzHelpers[int(imm)%len(fuzzHelpers)]
+		if t := helperTable[fn].types; t == forSocket && !socket || t == forXDP && socket {
+			fn = asm.FnTailCall
+		}
+		if off%4 != 0 {
+			code = fuzzArguments(helperTable[fn].number, off, fn == asm.FnTailCall)
+		}
+		return append(code, fn.Call()), 0
+	case 13:
+		return one(asm.LoadMapPtr(dst, 0).WithReference(fuzzMapNames[int(imm)%len(fuzzMapNames)]))
+	case 14:
+		return one(asm.LoadMapValue(dst, 0, uint32(imm)%16).WithReference([]string{"array", ".rodata"}[kind>>7]))
+	case 15:
+		return asm.Instructions{asm.Mov.Reg(dst, asm.R10), asm.Add.Imm(dst, int32(off))}, 0
+	case 16:
+		return one(asm.LoadMem(dst, asm.R6, int16(imm%3)*4, asm.Word))
+	case 17:
+		if away < 0 && imm%4 != 0 {
+			away = -away
+		}
+		in := asm.Instruction{OpCode: asm.OpCode(asm.JumpClass).SetJumpOp(asm.Call), Src: asm.PseudoCall, Constant: -1}
+		if kind>>7 != 0 {
+			in = asm.Instruction{OpCode: asm.LoadImmOp(asm.DWord), Dst: dst, Src: asm.PseudoFunc, Constant: -1}
+		}
+		return asm.Instructions{in}, away
+	case 18:
+		if socket {
+			return one(asm.LoadInd(asm.R0, src, int32(off), randomSize[imm%3]))
+		}
+		return asm.Instructions{asm.LoadMem(dst, asm.R6, xdpData, asm.Word), asm.Add.Imm(dst, int32(off))}, 0
+	default:
+		return one(asm.Return())
 	}
 }
 
-// TestRandomInstructions runs mutations of the programs of testdata, as many as
-// a test has time for: opcodes, registers, offsets and numbers are exchanged.
-func TestRandomInstructions(t *testing.T) {
+// fuzzArguments sets what a helper of maps or of the frame takes.
+func fuzzArguments(h helper, off int8, tail bool) asm.Instructions {
+	name := fuzzMapNames[uint8(off)%9]
+	if tail {
+		return asm.Instructions{asm.Mov.Reg(asm.R1, asm.R6), asm.LoadMapPtr(asm.R2, 0).WithReference("tail"), asm.Mov.Imm(asm.R3, int32(off&1))}
+	}
+	if h <= helpForEach || h == helpRedirectMap {
+		return asm.Instructions{
+			asm.LoadMapPtr(asm.R1, 0).WithReference(name),
+			asm.Mov.Reg(asm.R2, asm.R10), asm.Add.Imm(asm.R2, int32(off&63)-64),
+			asm.Mov.Reg(asm.R3, asm.R10), asm.Add.Imm(asm.R3, -32), asm.Mov.Imm(asm.R4, 0)}
+	}
+	return asm.Instructions{
+		asm.Mov.Reg(asm.R1, asm.R6), asm.Mov.Imm(asm.R2, int32(off)),
+		asm.Mov.Reg(asm.R3, asm.R10), asm.Add.Imm(asm.R3, -128), asm.Mov.Imm(asm.R4, int32(off&127)), asm.Mov.Imm(asm.R5, int32(off&1))}
+}
+
+// TestRandomPrograms runs well-formed programs of random bytes. Nearly all are
+// taken, and they end in many ways.
+func TestRandomPrograms(t *testing.T) {
 	r := rand.New(rand.NewPCG(5, 8))
 	list := frames(9, 16)
-	for n := range 5000 {
-		var raw []byte
-		for range 1 + r.IntN(40) {
-			var b [8]byte
-			binary.LittleEndian.PutUint64(b[:], r.Uint64())
-			b[0] = fuzzOpcodes[r.IntN(len(fuzzOpcodes))]
-			b[1] = byte(r.IntN(11) | r.IntN(11)<<4)
-			b[2], b[3] = byte(int8(r.IntN(32)-16)), 0
-			if b[2]&0x80 != 0 {
-				b[3] = 0xff
-			}
-			switch {
-			case b[0] == 0x18:
-				b[1], b[2], b[3] = b[1]&0xf|byte(r.IntN(3))<<4, 0, 0
-				raw = append(raw, b[:]...)
-				b = [8]byte{7: byte(r.IntN(2))}
-			case b[0] == 0x85:
-				b[1], b[2], b[3] = byte(r.IntN(2))<<4, 0, 0
-				binary.LittleEndian.PutUint32(b[4:], uint32(r.IntN(190)))
-				if b[1] != 0 {
-					binary.LittleEndian.PutUint32(b[4:], uint32(r.IntN(20)-10))
-				}
-			case b[0]&7 == 4 || b[0]&7 == 7:
-				b[2], b[3] = 0, 0
-				if b[0]&8 != 0 {
-					b[4], b[5], b[6], b[7] = 0, 0, 0, 0
-				} else {
-					b[1] &= 0xf
-				}
-			case b[0]&7 == 1 || b[0]&15 == 0xd || b[0] == 0x7b:
-				b[4], b[5], b[6], b[7] = 0, 0, 0, 0
-			case b[0]&7 == 5:
-				b[1] &= 0xf
-			}
-			raw = append(raw, b[:]...)
+	taken, ends := 0, [Faults]int{}
+	const programs = 5000
+	for n := range programs {
+		b := make([]byte, 4*(1+r.IntN(60)))
+		for i := range b {
+			b[i] = byte(r.Uint32())
 		}
-		raw = append(raw, 0x95, 0, 0, 0, 0, 0, 0, 0)
-		runFuzz(t, raw, list[n%len(list)], r.IntN(256), n%4 == 0)
+		socket := n%4 == 0
+		if fault, ok := runFuzz(t, wellFormed(b, socket), list[n%len(list)], r.IntN(256), socket); ok {
+			taken++
+			ends[fault]++
+		}
 	}
-}
-
-// fuzzOpcodes are those that programs are made of, the frequent ones twice.
-var fuzzOpcodes = []byte{
-	0x07, 0x0f, 0x17, 0x1f, 0x57, 0xb7, 0xb7, 0xbf, 0xbf, 0x67, 0x77, 0x27, 0x37, 0x3f, 0x97, 0x9f, 0xd7, 0xdc, 0xbc, 0xb4,
-	0x61, 0x61, 0x69, 0x71, 0x79, 0x81, 0x63, 0x6b, 0x73, 0x7b, 0x62, 0x7a, 0x72, 0xdb, 0xc3,
-	0x05, 0x15, 0x1d, 0x25, 0x2d, 0x55, 0x5d, 0xad, 0xb5, 0x16, 0x85, 0x85, 0x85, 0x18, 0x18, 0x20, 0x40, 0x30,
+	if taken < programs*9/10 {
+		t.Errorf("%d of %d programs were taken", taken, programs)
+	}
+	for fault, n := range ends {
+		if n == 0 && Fault(fault) != FaultInput {
+			t.Errorf("no run has ended with fault %d (%v)", fault, Fault(fault))
+		}
+	}
+	t.Logf("%d of %d taken, by fault: %v", taken, programs, ends)
 }

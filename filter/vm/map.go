@@ -43,7 +43,8 @@ const maxLPMData = 256
 // value of a per-CPU map is that of all CPUs, one after the other, each
 // rounded up to 8 bytes. The values of a map of sockets or devices are numbers
 // that Context.Redirect then shows, and those of a program array what
-// VM.Program returns.
+// VM.Program returns. An LPM trie shows its keys with the bits beyond the prefix
+// cleared, where the kernel shows what was given.
 type Map struct {
 	name               string
 	kind               ebpf.MapType

@@ -127,12 +127,12 @@ func TestLPMTrie(t *testing.T) {
 			}
 		}
 		b, err := m.Lookup(key(n, data))
-		if got := -1; err == nil {
-			if got = int(binary.LittleEndian.Uint32(b)); got != want {
-				t.Fatalf("%x/%d: %d, want %d", data, n, got, want)
-			}
-		} else if want >= 0 {
-			t.Fatalf("%x/%d: %v, want %d", data, n, err, want)
+		got := -1
+		if err == nil {
+			got = int(binary.LittleEndian.Uint32(b))
+		}
+		if got != want {
+			t.Fatalf("%x/%d: %d (%v), want %d", data, n, got, err, want)
 		}
 	}
 	if err := m.Update(key(129, address()), le32(1)); err == nil {

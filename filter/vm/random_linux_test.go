@@ -101,13 +101,6 @@ func randomProgram(r *rand.Rand, length int) asm.Instructions {
 	return append(code, asm.Mov.Imm(asm.R0, 1), asm.Return())
 }
 
-var (
-	randomALU  = []asm.ALUOp{asm.Add, asm.Sub, asm.Mul, asm.Div, asm.SDiv, asm.Or, asm.And, asm.LSh, asm.RSh, asm.Neg, asm.Mod, asm.SMod, asm.Xor, asm.Mov, asm.ArSh, asm.MovSX8, asm.MovSX16, asm.MovSX32}
-	randomJump = []asm.JumpOp{asm.Ja, asm.JEq, asm.JGT, asm.JGE, asm.JSet, asm.JNE, asm.JSGT, asm.JSGE, asm.JLT, asm.JLE, asm.JSLT, asm.JSLE}
-	randomSize = []asm.Size{asm.Byte, asm.Half, asm.Word, asm.DWord}
-	randomAtom = []asm.AtomicOp{asm.AddAtomic, asm.FetchAdd, asm.AndAtomic, asm.FetchAnd, asm.OrAtomic, asm.FetchOr, asm.XorAtomic, asm.FetchXor, asm.Xchg, asm.CmpXchg}
-)
-
 func randomInstruction(r *rand.Rand, register func() asm.Register, slot func() int16) asm.Instruction {
 	immediate := int64(int32(number(r)))
 	size := randomSize[r.IntN(4)]

@@ -2,6 +2,23 @@ package vm
 
 import "math/rand/v2"
 
+const (
+	// MaxDepth is how many functions may be under way at once, the entry
+	// counted: the kernel's limit.
+	MaxDepth = 8
+	// frameSize is the stack of one function, bytes: the kernel's
+	// MAX_BPF_STACK, which there is for the whole chain of calls.
+	frameSize = 512
+	// maxTailCalls in one run: the kernel's MAX_TAIL_CALL_CNT.
+	maxTailCalls = 33
+)
+
+// frame is what a call saves, to be restored by the exit.
+type frame struct {
+	r6, r7, r8, r9 uint64
+	pc             int
+}
+
 // Runner runs a VM's program as one CPU: it has a stack, registers and per-CPU
 // values of its own. It is for one goroutine at a time; the Runners of a VM
 // may run side by side.
@@ -24,7 +41,7 @@ type Runner struct {
 	fault     Fault
 	pc        int // of the fault; -1: none
 	budget    int // instructions left
-	depth     int // of the helper's caller
+	depth     int // function under way, 0: the entry
 	deepest   int // function of this run
 	tailCalls int
 
@@ -37,7 +54,8 @@ type Runner struct {
 }
 
 // Runner makes what runs the program as a CPU, from 0 to Config.CPUs-1; nil
-// for another number.
+// for another number. Of one CPU there can be one Runner at work at a time: it
+// alone writes that CPU's values.
 func (v *VM) Runner(cpu int) *Runner {
 	if cpu < 0 || cpu >= v.cpus {
 		return nil

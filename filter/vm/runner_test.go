@@ -242,7 +242,8 @@ func TestFrameWindow(t *testing.T) {
 			if _, fault := r.Run(&c); fault != 0 {
 				t.Fatalf("%s: %v at %s", o.file, fault, r.Where())
 			}
-			if strings.Trim(string(whole[:32]), "\xa5") != "" || strings.Trim(string(whole[64+len(f)+32:]), "\xa5") != "" {
+			around := append(bytes.Clone(whole[:32]), whole[64+len(f)+32:]...)
+			if bytes.Count(around, []byte{0xa5}) != len(around) {
 				t.Fatalf("%s has written outside of the buffer", o.file)
 			}
 		}
