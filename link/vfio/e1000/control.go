@@ -25,18 +25,20 @@ func (d *device) Arm(int) { d.regs.Write32(regIMS, d.causes) }
 // Disarm implements driver.Device.
 func (d *device) Disarm(int) { d.regs.Write32(regIMC, d.causes) }
 
-// Cause implements driver.Device. Reading acknowledges, on an 82574 with MSI-X
-// writing does (82574 7.4.5).
+// Cause implements driver.Device. Reading acknowledges. With MSI-X the message
+// has acknowledged what it told of (82574 7.4.5, EIAC), and only the change of
+// the wire is left; that is written, and nothing else: the write arrives later,
+// and would take a cause that has come meanwhile for the old one.
 func (d *device) Cause() (c driver.Cause) {
 	v := d.regs.Read32(regICR)
 	if v == bus.AllOnes {
 		return driver.DeviceGone
 	}
-	if d.express {
-		d.regs.Write32(regICR, v)
-	}
 	if v&causeLSC != 0 {
 		c |= driver.LinkChanged
+		if d.cfg.Interrupts == bus.MSIX {
+			d.regs.Write32(regICR, causeLSC)
+		}
 	}
 	return c
 }

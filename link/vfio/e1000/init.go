@@ -183,6 +183,7 @@ func (d *device) programInterrupts() {
 	if d.express {
 		d.regs.Write32(regEIAC, 0)
 		if d.cfg.Interrupts == bus.MSIX {
+			d.regs.Write32(regEIAC, causeRXQ0|causeOther)
 			d.causes = causeRXQ0 | causeOther | causeLSC
 			d.regs.Write32(regIVAR, ivarAllOnZero)
 			d.regs.Write32(regCTRLEXT, d.regs.Read32(regCTRLEXT)|ctrlextPBAClear)
