@@ -3,14 +3,20 @@ package packet_test
 import (
 	"errors"
 	"net"
+	"net/netip"
 	"os"
+	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
 
 	"golang.org/x/net/bpf"
 
+	"github.com/oobnet/oobnet/internal/leaktest"
+	"github.com/oobnet/oobnet/internal/stacktest"
 	"github.com/oobnet/oobnet/link"
+	"github.com/oobnet/oobnet/link/loopback"
 	"github.com/oobnet/oobnet/proto/packet"
 	"github.com/oobnet/oobnet/stack"
 )
@@ -247,4 +253,55 @@ func TestEnds(t *testing.T) {
 	}
 	ended(y, ys)
 	ended(analyser, as)
+}
+
+// claimed is a link that is told what to take.
+type claimed struct {
+	link.Link
+	claims atomic.Pointer[link.Claims] // written under the stack's lock, read by the test
+}
+
+func (l *claimed) Select(c *link.Claims) error {
+	l.claims.Store(c)
+	return nil
+}
+
+func (l *claimed) last() *link.Claims { return l.claims.Load() }
+
+// TestPortsComeAndGo beside sockets that open and close on another port: no
+// claim of a port that is gone is left.
+func TestPortsComeAndGo(t *testing.T) {
+	leaktest.Check(t)
+	la, lb, err := loopback.Pair(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { lb.Close() })
+	a := stacktest.On(t, &claimed{Link: la}, netip.PrefixFrom(stacktest.AddrA, 24), nil)
+	var running sync.WaitGroup
+	running.Go(func() {
+		for range 200 {
+			c, err := packet.Listen(a.Port, etherCAT, nil)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			c.Close()
+		}
+	})
+	for range 200 {
+		p := onVLAN(t, a, "10.1.0.1/24")
+		listen(t, p, etherCAT, nil)
+		if err := p.Disable(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	running.Wait()
+	if w := packet.Watched(a.Device); len(w.Types) != 0 {
+		t.Errorf("still wanted: %+v", w)
+	}
+	onVLAN(t, a, "10.1.0.1/24")
+	if claims := a.Link.(*claimed).last(); len(claims.EtherTypes) != 0 {
+		t.Errorf("still claimed: %+v", claims)
+	}
 }

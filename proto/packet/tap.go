@@ -22,6 +22,7 @@ type tap struct {
 
 	mu     sync.Mutex
 	conns  []*Conn
+	ends   int // of ports
 	closed bool
 }
 
@@ -136,12 +137,24 @@ func (t *tap) locked(f func()) {
 	f()
 }
 
-// tell tells the stack what is wanted of a device. Under control.
+// tell tells the stack what is wanted of a device. Under control. A port that
+// ends between the look and the word has taken its claims with it already: then
+// it takes another word to take them back.
 func (t *tap) tell(d *stack.Device) error {
-	t.mu.Lock()
-	w := t.watch(d)
-	t.mu.Unlock()
-	return d.Watch(t, w)
+	for {
+		t.mu.Lock()
+		w, ends := t.watch(d), t.ends
+		t.mu.Unlock()
+		if err := d.Watch(t, w); err != nil {
+			return err
+		}
+		t.mu.Lock()
+		done := ends == t.ends
+		t.mu.Unlock()
+		if done {
+			return nil
+		}
+	}
 }
 
 // watch is what all sockets of a device want together. Under the mutex.
@@ -208,6 +221,7 @@ func (t *tap) publish(d *stack.Device) {
 func (t *tap) Disabled(p *stack.Port) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	t.ends++
 	for _, c := range t.conns {
 		if c.port == p {
 			c.end()

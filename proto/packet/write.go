@@ -17,7 +17,8 @@ import (
 // the TX pool is empty, until the write deadline (or fails, see Config.NoWait).
 // It allocates nothing. Errors: EMSGSIZE (over the port's MTU), EDESTADDRREQ (no
 // MAC, or no EtherType on a socket for all), EINVAL (EtherType, VLAN, PCP),
-// ENOBUFS, ENETDOWN, os.ErrDeadlineExceeded, net.ErrClosed.
+// ENOBUFS (no buffer, or no room in the device's queue: then the frame is
+// lost), ENETDOWN, os.ErrDeadlineExceeded, net.ErrClosed.
 //
 //oobnet:hot
 func (c *Conn) WriteToAddr(b []byte, to Addr) (int, error) {
