@@ -130,7 +130,8 @@ type Event struct {
 	State link.State
 	Speed int
 	// Err says what went wrong: the device hung and was reset, failed, or is to
-	// be given back; nil if the wire has just changed its state.
+	// be given back, or the region found no huge pages (said once, by Attach);
+	// nil if the wire has just changed its state.
 	Err error
 }
 

@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/oobnet/oobnet/internal/offheap"
 	"github.com/oobnet/oobnet/link"
 	"github.com/oobnet/oobnet/link/vfio/internal/bus"
 	"github.com/oobnet/oobnet/link/vfio/internal/driver"
@@ -48,6 +49,7 @@ type Link struct {
 	held     []uint16
 	attached bool
 	running  bool
+	small    bool // the region is worth huge pages and has none
 	closed   bool
 	stopErr  error
 	fault    error         // why the wire is gone
@@ -87,6 +89,15 @@ func (l *Link) fail(err error) error { return fmt.Errorf("vfio: %s: %w", l.name,
 // Attach implements link.Link. If the device fails in it, the link can only be
 // closed.
 func (l *Link) Attach(layout link.Layout) (*link.Memory, error) {
+	mem, err := l.attach(layout)
+	if err == nil && l.small && l.onEvent != nil {
+		l.onEvent(Event{State: l.State(), Err: l.fail(fmt.Errorf("%d MiB of buffers lie in ordinary pages, which costs speed and nothing else: reserve 2 MiB pages by `sysctl vm.nr_hugepages=%d`",
+			layout.Bytes()>>20, layout.Bytes()/offheap.HugePageSize+1))})
+	}
+	return mem, err
+}
+
+func (l *Link) attach(layout link.Layout) (*link.Memory, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.closed || l.stopped.Load() {
@@ -126,6 +137,7 @@ func (l *Link) start(layout link.Layout) (*link.Memory, error) {
 	if err != nil {
 		return nil, err
 	}
+	l.small = !memory.Huge && len(memory.Bytes) >= offheap.HugePageSize
 	mem, err := link.NewMemory(memory.Bytes, layout)
 	if err != nil {
 		return nil, err

@@ -61,15 +61,15 @@ const (
 type groupStatus struct{ argsz, flags uint32 }
 
 type deviceInfo struct {
-	argsz, flags, regions, irqs, capOffset, pad uint32
+	argsz, flags, regions, _, _, _ uint32 // irqs, cap_offset, pad
 }
 
 type regionInfo struct {
-	argsz, flags, index, capOffset uint32
-	size, offset                   uint64
+	argsz, flags, index, _ uint32 // cap_offset
+	size, offset           uint64
 }
 
-type irqInfo struct{ argsz, flags, index, count uint32 }
+type irqInfo struct{ argsz, _, index, count uint32 } // flags
 
 // irqSetHeader is followed by count int32 where they are eventfds.
 type irqSetHeader struct{ argsz, flags, index, start, count uint32 }
@@ -98,8 +98,8 @@ type dmaMap struct {
 }
 
 type dmaUnmap struct {
-	argsz, flags uint32
-	iova, size   uint64
+	argsz, _   uint32 // flags
+	iova, size uint64
 }
 
 // The kernel reads and writes these: their sizes are its own.
