@@ -221,7 +221,7 @@ func (s *Stack) Attach(l link.Link, cfg *DeviceConfig) (*Device, error) {
 func (d *Device) build(orders []Discipline) {
 	d.rxShift = bits.TrailingZeros(uint(d.layout.RXBuffers))
 	d.next = make(ring.Next, d.layout.Buffers())
-	d.pool.init(d.layout, d.link.MTU())
+	d.pool.init(d.layout, d.link.MTU(), d.cfg.Queueing)
 	d.packets = make([]Packet, d.layout.Buffers())
 	d.shares = make([]atomic.Int32, d.layout.RXTotal())
 	d.queued = make([]Queued, d.layout.Buffers())

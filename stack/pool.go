@@ -41,6 +41,9 @@ const allocPoll = time.Millisecond
 type pool struct {
 	free ring.List
 	size int
+	// leave is how many buffers senders of each priority leave to those of
+	// higher ones; all 0 where the device does not tell them apart.
+	leave [Priorities]int
 	// colours - 1: buffers are a power of two apart, so that the same offset
 	// in each of them falls on the same few sets of a cache. Frames start at
 	// one of so many lines instead.
@@ -51,9 +54,12 @@ type pool struct {
 	empty   atomic.Uint64 // times that the pool was found empty
 }
 
-func (p *pool) init(layout link.Layout, mtu int) {
+func (p *pool) init(layout link.Layout, mtu int, q Queueing) {
 	p.free.Init(ring.NewLinks(layout.Buffers()))
 	p.size = layout.TXBuffers
+	for priority := range p.leave {
+		p.leave[priority] = p.size - share(p.size, q, priority)
+	}
 	p.freed = make(chan struct{}, 1)
 	for i := layout.Buffers() - 1; i >= layout.RXTotal(); i-- {
 		p.free.Push(uint32(i))
@@ -102,9 +108,7 @@ func (d *Device) Alloc() (link.Frame, error) {
 
 // allocSlow looks for completed buffers before it gives up.
 func (d *Device) allocSlow() (link.Frame, error) {
-	for _, t := range d.tx {
-		t.tryReclaim()
-	}
+	d.settle()
 	if index, ok := d.pool.free.Pop(); ok {
 		return d.pool.frame(index), nil
 	}
@@ -115,11 +119,36 @@ func (d *Device) allocSlow() (link.Frame, error) {
 // errNoBuffer is one value: a sender that polls an empty pool allocates nothing.
 var errNoBuffer = fmt.Errorf("stack: the TX pool is empty: %w", syscall.ENOBUFS)
 
-// AllocWait is Alloc that waits for a buffer until one of the channels closes:
-// after deadline it returns ENOBUFS wrapped, and what to make of it is the
-// caller's to say; after closed, net.ErrClosed. A nil channel never closes.
-func (d *Device) AllocWait(deadline, closed <-chan struct{}) (f link.Frame, err error) {
-	f, err = d.Alloc()
+// AllocFor is Alloc for a sender of a priority. With StrictPriority it leaves
+// the last buffers to those of higher priorities: for them the pool is not empty
+// yet (ENOBUFS).
+//
+//oobnet:hot
+func (d *Device) AllocFor(priority int) (link.Frame, error) {
+	if leave := d.pool.leave[priority&(Priorities-1)]; leave != 0 && d.pool.free.Len() <= leave {
+		return d.allocShare(leave)
+	}
+	return d.Alloc()
+}
+
+// allocShare looks for completed buffers before it gives up.
+func (d *Device) allocShare(leave int) (link.Frame, error) {
+	d.settle()
+	if d.pool.free.Len() > leave {
+		return d.Alloc()
+	}
+	if err := d.fault.Load(); err != nil {
+		return link.Frame{}, err.error
+	}
+	d.pool.empty.Add(1)
+	return link.Frame{}, errNoBuffer
+}
+
+// AllocWait is AllocFor that waits for a buffer until one of the channels
+// closes: after deadline it returns ENOBUFS wrapped, and what to make of it is
+// the caller's to say; after closed, net.ErrClosed. A nil channel never closes.
+func (d *Device) AllocWait(priority int, deadline, closed <-chan struct{}) (f link.Frame, err error) {
+	f, err = d.AllocFor(priority)
 	if !errors.Is(err, errNoBuffer) {
 		return f, err
 	}
@@ -128,7 +157,7 @@ func (d *Device) AllocWait(deadline, closed <-chan struct{}) (f link.Frame, err 
 	timer := time.NewTimer(allocPoll)
 	defer timer.Stop()
 	for {
-		f, err = d.Alloc()
+		f, err = d.AllocFor(priority)
 		if !errors.Is(err, errNoBuffer) {
 			return f, err
 		}

@@ -78,10 +78,10 @@ func TestAllocWait(t *testing.T) {
 	frames := takeAll(t, d)
 	past := make(chan struct{})
 	close(past)
-	if _, err := d.AllocWait(past, nil); !errors.Is(err, syscall.ENOBUFS) {
+	if _, err := d.AllocWait(0, past, nil); !errors.Is(err, syscall.ENOBUFS) {
 		t.Errorf("past the deadline: %v", err)
 	}
-	if _, err := d.AllocWait(nil, past); !errors.Is(err, net.ErrClosed) {
+	if _, err := d.AllocWait(0, nil, past); !errors.Is(err, net.ErrClosed) {
 		t.Errorf("on a closed socket: %v", err)
 	}
 	// wait waits for a buffer in a goroutine of its own, until something happens.
@@ -93,7 +93,7 @@ func TestAllocWait(t *testing.T) {
 		}
 		got := make(chan result, 1)
 		go func() {
-			f, err := d.AllocWait(nil, nil)
+			f, err := d.AllocWait(0, nil, nil)
 			got <- result{f, err}
 		}()
 		select {
@@ -127,7 +127,7 @@ func TestAllocWait(t *testing.T) {
 	})
 	closed := make(chan error, 1)
 	go func() {
-		_, err := d.AllocWait(nil, nil)
+		_, err := d.AllocWait(0, nil, nil)
 		closed <- err
 	}()
 	time.Sleep(5 * time.Millisecond)
@@ -158,7 +158,7 @@ func TestManyWaiters(t *testing.T) {
 	for range 8 {
 		wg.Go(func() {
 			for range 200 {
-				f, err := h.Device.AllocWait(nil, nil)
+				f, err := h.Device.AllocWait(0, nil, nil)
 				if err != nil {
 					t.Error(err)
 					return

@@ -80,7 +80,9 @@ const (
 	FIFO BuiltIn = iota
 	// StrictPriority has a band for each priority, and sends the highest
 	// first: a frame waits for those of its own or a higher priority alone,
-	// and for what was given to the link before it came.
+	// and for what was given to the link before it came. Each priority leaves
+	// the next one a sixteenth of the pool and of the queue's length: a flood
+	// cannot take from others what they need to be queued at all.
 	StrictPriority
 )
 
@@ -109,6 +111,19 @@ func bands(q Queueing) int {
 		return Priorities
 	}
 	return 1
+}
+
+// sharePart of what a device has for frames that wait, as a divisor, is what
+// each priority leaves to the next higher one with StrictPriority: a flood of
+// the lowest fills 9/16, and whoever is more urgent finds room.
+const sharePart = 16
+
+// share is how much of n senders of a priority may fill.
+func share(n int, q Queueing, priority int) int {
+	if bands(q) == 1 {
+		return n
+	}
+	return n - n/sharePart*(Priorities-1-priority)
 }
 
 // disciplines makes one for each queue.

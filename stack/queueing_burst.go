@@ -256,7 +256,7 @@ const bandDiscipline = Priorities + 1
 //oobnet:hot
 func (t *txQueue) admit(n, priority int) int {
 	waiting := t.waiting.Add(int32(n))
-	if over := waiting - t.limit; over > 0 {
+	if over := waiting - t.limits[priority]; over > 0 {
 		over = min(over, int32(n))
 		waiting = t.waiting.Add(-over)
 		n -= int(over)

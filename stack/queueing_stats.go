@@ -50,7 +50,7 @@ func (b *bandBooks) addTo(st *BandStats) {
 
 // queueing reads the queue's statistics.
 func (t *txQueue) queueing() QueueingStats {
-	st := QueueingStats{Discipline: t.dev.cfg.Queueing.Name(), Limit: int(t.limit), Peak: int(t.peak.Load()), Astray: t.astray.Load()}
+	st := QueueingStats{Discipline: t.dev.cfg.Queueing.Name(), Limit: int(t.limits[Priorities-1]), Peak: int(t.peak.Load()), Astray: t.astray.Load()}
 	for p := range st.Bands {
 		t.books[p].addTo(&st.Bands[p])
 		st.Length += st.Bands[p].Length

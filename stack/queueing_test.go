@@ -25,10 +25,10 @@ func TestFloodDelaysNoUrgentFrame(t *testing.T) {
 	l.set(func() { q.txRoom, q.hold = 8, true })
 	flood := func(n int) {
 		for range n {
-			if h.Device.Stats().Pool.Free < 2 {
-				return // one is left for what is urgent
+			f, err := h.Device.AllocFor(0)
+			if errors.Is(err, syscall.ENOBUFS) {
+				return // the rest is left for what is urgent
 			}
-			f, err := h.Device.Alloc()
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -314,5 +314,47 @@ func (s *lastFirst) Dequeue(frames []stack.Queued, _ int64) int {
 func (s *lastFirst) Requeue(frames []stack.Queued) {
 	for _, f := range slices.Backward(frames) {
 		s.frames = append(s.frames, f)
+	}
+}
+
+// TestFloodLeavesRoom: a flood of the lowest priority can fill neither the pool
+// nor the queue for those above it, and each of them leaves the next its part.
+func TestFloodLeavesRoom(t *testing.T) {
+	for _, c := range []struct {
+		name        string
+		pool, queue int
+	}{{"pool", 32, 0}, {"queue", 64, 32}} {
+		t.Run(c.name, func(t *testing.T) {
+			leaktest.Check(t)
+			l := newFakeLink(1)
+			o := strict()
+			o.Device.PoolSize, o.Device.QueueLength = c.pool, c.queue
+			h := fakeHost(t, l, o)
+			l.set(func() { l.queues[0].txRoom = 0 })
+			total := 0
+			for priority, want := range []int{18, 20, 22, 24, 26, 28, 30, 32} {
+				for {
+					f, err := h.Device.AllocFor(priority)
+					if err == nil {
+						err = h.Device.Send(rawFrame(h.Device, f, []byte{byte(priority), 0}), 0, priority)
+					}
+					if errors.Is(err, syscall.ENOBUFS) {
+						break
+					}
+					if err != nil {
+						t.Fatal(err)
+					}
+					total++
+				}
+				if total != want {
+					t.Errorf("priority %d: %d frames wait, want %d", priority, total, want)
+				}
+			}
+			l.set(func() { l.queues[0].txRoom = 1024 })
+			h.Poll()
+			if n := len(l.queues[0].wire()); n != total {
+				t.Errorf("%d frames left, want %d", n, total)
+			}
+		})
 	}
 }

@@ -251,7 +251,7 @@ func TestUnregisterInTraffic(t *testing.T) {
 				return
 			default:
 			}
-			f, err := a.Device.AllocWait(nil, nil)
+			f, err := a.Device.AllocWait(0, nil, nil)
 			if err != nil {
 				t.Error(err)
 				return

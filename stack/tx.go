@@ -55,9 +55,10 @@ type txQueue struct {
 	owner atomic.Uint32
 	// waiting counts the frames of sockets that are on the piles or with the
 	// owner: senders add before they push, the owner subtracts after the link
-	// took them. limit is the most that it may be, peak the most that it was.
+	// took them. limits are the most that it may be for a frame of each
+	// priority to wait as well, peak the most that it was.
 	waiting, peak atomic.Int32
-	limit         int32
+	limits        [Priorities]int32
 	// bands of sockets, 1 or Priorities; each has a pile. shaped: the
 	// discipline sees every frame.
 	bands  int
@@ -113,7 +114,10 @@ func (t *txQueue) init(d *Device, q link.Queue, order Discipline) {
 	if order != nil {
 		t.holds = make(bitset, (d.layout.Buffers()+63)/64)
 	}
-	t.bands, t.limit = bands(d.cfg.Queueing), int32(d.cfg.QueueLength)
+	t.bands = bands(d.cfg.Queueing)
+	for p := range t.limits {
+		t.limits[p] = int32(share(d.cfg.QueueLength, d.cfg.Queueing, p))
+	}
 	for p := range t.piles {
 		t.piles[p].Init(d.next)
 		t.chains[p] = ring.Nil

@@ -237,7 +237,7 @@ func TestConcurrentSenders(t *testing.T) {
 			for s := range senders {
 				wg.Go(func() {
 					for i := range each {
-						f, err := d.AllocWait(nil, nil)
+						f, err := d.AllocWait(0, nil, nil)
 						if err == nil {
 							err = d.Send(rawFrame(d, f, []byte{byte(s), byte(i)}), s, s%stack.Priorities)
 						}
@@ -304,7 +304,7 @@ func TestLinkFails(t *testing.T) {
 	if _, err := d.Alloc(); !errors.Is(err, syscall.ENETDOWN) {
 		t.Errorf("alloc: %v", err)
 	}
-	if _, err := d.AllocWait(nil, nil); !errors.Is(err, syscall.ENETDOWN) {
+	if _, err := d.AllocWait(0, nil, nil); !errors.Is(err, syscall.ENETDOWN) {
 		t.Errorf("alloc that waits: %v", err)
 	}
 	if _, err := d.SendBatch([]link.Frame{second}, 0, 0); !errors.Is(err, syscall.ENETDOWN) {

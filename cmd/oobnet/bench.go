@@ -39,8 +39,10 @@ func benchCommand() *cobra.Command {
 medians, their ratio, and the goals: green where they are met, red where not.
 
   loopback  receive and send of one datagram in memory: gVisor, kernel sockets
+  raw       raw Ethernet against UDP, ours, and against packet sockets (root)
   scale     receive with 10 000 sockets, send with 64 000 peers, against one
   filter    1000 rules against one, here and in the kernel (root)
+  queueing  an urgent frame in a flood: strict priority against FIFO
   veth      a real wire (root): the kernel, and dpdk-testpmd when installed`,
 		Example: `  oobnet bench loopback filter
   sudo oobnet bench --json --out result.json`,

@@ -208,7 +208,7 @@ func (c *Conn) writable() error {
 //
 //oobnet:hot
 func (c *Conn) alloc() (link.Frame, error) {
-	f, err := c.dev.Alloc()
+	f, err := c.dev.AllocFor(int(c.priority.Load()))
 	if err == nil {
 		return f, nil
 	}
@@ -220,7 +220,7 @@ func (c *Conn) allocAgain(err error) (link.Frame, error) {
 	if c.cfg.NoWait {
 		return link.Frame{}, err
 	}
-	f, err := c.dev.AllocWait(c.write.Channel(), c.done)
+	f, err := c.dev.AllocWait(int(c.priority.Load()), c.write.Channel(), c.done)
 	switch attention := c.attention.Load(); {
 	case err == nil:
 	case attention&gone != 0:

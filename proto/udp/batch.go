@@ -126,7 +126,7 @@ func (c *Conn) allocInBatch(e *arp.Entry) (link.Frame, error) {
 		}
 		c.batch.port = port
 	}
-	f, err := port.Device().Alloc()
+	f, err := port.Device().AllocFor(int(c.priority.Load()))
 	if err == nil {
 		return f, nil
 	}

@@ -206,7 +206,7 @@ func (c *Conn) send(b []byte, to netip.AddrPort, e *arp.Entry) (int, error) {
 		return c.demote(b, to)
 	}
 	dev := e.Via.(*stack.Port).Device()
-	f, err := dev.Alloc()
+	f, err := dev.AllocFor(int(c.priority.Load()))
 	if err != nil {
 		if f, err = c.allocAgain(dev, err); err != nil {
 			return 0, c.opError("write", net.UDPAddrFromAddrPort(to), err)
@@ -221,7 +221,7 @@ func (c *Conn) send(b []byte, to netip.AddrPort, e *arp.Entry) (int, error) {
 
 // alloc takes a TX buffer, waiting for one as the socket wants it.
 func (c *Conn) alloc(dev *stack.Device) (link.Frame, error) {
-	f, err := dev.Alloc()
+	f, err := dev.AllocFor(int(c.priority.Load()))
 	if err == nil {
 		return f, nil
 	}
@@ -233,7 +233,7 @@ func (c *Conn) allocAgain(dev *stack.Device, err error) (link.Frame, error) {
 	if c.cfg.NoWait {
 		return link.Frame{}, err
 	}
-	f, err := dev.AllocWait(c.write.Channel(), c.done)
+	f, err := dev.AllocWait(int(c.priority.Load()), c.write.Channel(), c.done)
 	if err != nil && c.attention.Load()&writeExpired != 0 {
 		err = os.ErrDeadlineExceeded
 	}

@@ -31,7 +31,7 @@ type Options struct {
 }
 
 // Suites in the order they run.
-var Suites = []string{"loopback", "raw", "scale", "filter", "veth"}
+var Suites = []string{"loopback", "raw", "scale", "filter", "queueing", "veth"}
 
 // figures are what a contender measured in one turn, by metric.
 type figures map[string]float64
@@ -146,6 +146,8 @@ func openSuite(name string) ([]contest, func(), error) {
 		return scaleSuite(), func() {}, nil
 	case "filter":
 		return filterSuite(), func() {}, nil
+	case "queueing":
+		return queueingSuite(), func() {}, nil
 	case "veth":
 		return vethSuite()
 	}
