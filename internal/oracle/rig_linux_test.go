@@ -147,7 +147,10 @@ func (b *bed) assertBooks() {
 }
 
 // accepted is how many frames the program took for us.
-func (b *bed) accepted() uint64 { return b.link.FilterStats().Verdicts[filter.Accept] }
+func (b *bed) accepted() uint64 {
+	st := b.link.FilterStats()
+	return st.Verdicts[filter.Accept] + st.VLANAccepted
+}
 
 // demotedSends is how many datagrams our sockets sent the slow way.
 func (b *bed) demotedSends() uint64 { return b.Stack.Stats().Demoted }
