@@ -67,6 +67,11 @@ type Config struct {
 	AddrA, AddrB netip.Prefix
 	// Offloads that stay on.
 	Offloads Offloads
+	// Ends are two interfaces of the process's own namespace, with a wire
+	// between them, to make A and B of instead of a veth pair. Close gives them
+	// back. Where A has not as many queues as asked for, the error wraps
+	// [errors.ErrUnsupported].
+	Ends [2]string
 }
 
 // Wire is a veth pair between two namespaces. Close removes all of it.
@@ -85,7 +90,8 @@ type Host struct {
 	IfIndex int
 	MAC     [6]byte
 
-	ns handle
+	ns   handle
+	lent string // what the interface was called where it was taken from
 }
 
 // ListenUDP opens a UDP socket of the kernel's on this host. The caller closes it.

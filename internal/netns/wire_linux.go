@@ -58,8 +58,15 @@ func (w *Wire) make(c *Config) error {
 	if w.B, err = newHost(IfNameB, c.MACB); err != nil {
 		return err
 	}
-	if err := w.addVeth(c); err != nil {
-		return fmt.Errorf("veth pair: %w", err)
+	limit := carrierWait
+	if c.Ends != [2]string{} {
+		limit = linkWait
+		err = w.addCards(c)
+	} else if err = w.addVeth(c); err != nil {
+		err = fmt.Errorf("veth pair: %w", err)
+	}
+	if err != nil {
+		return err
 	}
 	if err := w.A.configure(c.Offloads == OffloadsOff); err != nil {
 		return err
@@ -68,7 +75,7 @@ func (w *Wire) make(c *Config) error {
 		return err
 	}
 	for _, h := range []*Host{w.A, w.B} {
-		if err := h.WaitUp(carrierWait); err != nil {
+		if err := h.WaitUp(limit); err != nil {
 			return err
 		}
 	}
@@ -176,6 +183,11 @@ func (h *Host) switchOffloadsOff() error {
 // idempotent.
 func (w *Wire) Close() error {
 	var errs []error
+	for _, h := range []*Host{w.A, w.B} {
+		if h != nil {
+			errs = append(errs, h.giveBack())
+		}
+	}
 	if w.A != nil && w.A.IfIndex != 0 {
 		// One end takes the other with it, and unlike the end of a namespace
 		// it happens at once.
