@@ -21,8 +21,12 @@ func (c card) String() string {
 	return c.model + "/" + c.driver
 }
 
-// toVFIO are the cards that a driver of ours may take.
-var toVFIO = []card{{"igb", "vfio-pci"}, {"e1000e", "vfio-pci"}, {"e1000", "vfio-pci"}}
+// The drivers that cards have in guests: ours take theirs from VFIO; on the
+// kernel's own, wires of package netnstest run over the card.
+var (
+	toVFIO   = []card{{"igb", "vfio-pci"}, {"e1000e", "vfio-pci"}, {"e1000", "vfio-pci"}}
+	toKernel = []card{{"igb", "igb"}}
+)
 
 // programs are those that tests call. hack/deps.sh installs them.
 var programs = []string{"ip", "ethtool", "ping", "cat"}
@@ -31,5 +35,6 @@ var programs = []string{"ip", "ethtool", "ping", "cat"}
 var suites = []suite{
 	{name: "loopback", packages: []string{"link/loopback"}, kernels: []string{"6.12"}},
 	{name: "afxdp", packages: []string{"link/afxdp"}, modules: []string{"veth", "8021q"}},
-	{name: "cards", packages: []string{"internal/vmtest/guesttest"}, kernels: []string{"6.12", "7.2"}, cards: toVFIO},
+	{name: "afxdp", packages: []string{"link/afxdp"}, modules: []string{"veth", "8021q"}, kernels: []string{"6.12", "7.2"}, cards: toKernel},
+	{name: "cards", packages: []string{"internal/vmtest/guesttest"}, kernels: []string{"6.12", "7.2"}, cards: append(toVFIO, toKernel...)},
 }

@@ -133,10 +133,7 @@ func planOf(cfg *Config) (plan inside.Plan, mods []module, err error) {
 		if !ok {
 			return plan, nil, fmt.Errorf("vmtest: no driver known for card %q", c.Model)
 		}
-		names = append(names, "virtio_pci", "virtio_net", own)
-		if c.Driver == "vfio-pci" {
-			names = append(names, "vfio_pci", "vfio_iommu_type1")
-		}
+		names = append(names, "virtio_pci", "virtio_net", own, "vfio_pci", "vfio_iommu_type1")
 		plan.Cards = append(plan.Cards, inside.Card{Model: c.Model, Address: cardAddress(i), Peer: peerAddress(i), Driver: c.Driver})
 	}
 	for i := range cfg.Runs {

@@ -22,7 +22,7 @@ type archive struct {
 }
 
 func newArchive(w io.Writer) *archive {
-	return &archive{w: w, dirs: map[string]bool{".": true, "/": true}}
+	return &archive{w: w, dirs: map[string]bool{".": true}}
 }
 
 // file adds a file and the folders on the way to it. perm are its permissions.
@@ -38,7 +38,7 @@ func (a *archive) device(name string, major, minor int) {
 }
 
 func (a *archive) parents(name string) {
-	dir := path.Dir(path.Clean(name))
+	dir := path.Dir(strings.TrimPrefix(path.Clean(name), "/"))
 	if a.dirs[dir] {
 		return
 	}

@@ -27,10 +27,10 @@ type Kernel struct {
 // pattern that no package of another line matches:
 // `apt-cache pkgnames linux-image` on a machine with that suite shows names.
 var Kernels = []Kernel{
-	{"6.12", "bookworm-backports", `^linux-image-6\.12\.[0-9.]+\+deb12-amd64$`},
+	{"6.12", "bookworm-backports", `^linux-image-6\.12\.[0-9.]+\+deb12(\.[0-9]+)?-amd64$`},
 	{"6.1", "bookworm", `^linux-image-6\.1\.0-[0-9]+-amd64$`},
-	{"6.12-rt", "bookworm-backports", `^linux-image-6\.12\.[0-9.]+\+deb12-rt-amd64$`},
-	{"7.2", "trixie-backports", `^linux-image-7\.2\.[0-9.]+\+deb13-amd64$`},
+	{"6.12-rt", "bookworm-backports", `^linux-image-6\.12\.[0-9.]+\+deb12(\.[0-9]+)?-rt-amd64$`},
+	{"7.2", "trixie-backports", `^linux-image-7\.2\.[0-9.]+\+deb13(\.[0-9]+)?-amd64$`},
 }
 
 // FindKernel returns the kernel of that name.
@@ -126,7 +126,7 @@ func (k Kernel) newest(names []string) (string, error) {
 
 var numbers = regexp.MustCompile(`[0-9]+`)
 
-// byNumbers orders names by the numbers in them, the first one first.
+// byNumbers orders names by the numbers in their versions, the first one first.
 func byNumbers(a, b string) int {
 	number := func(s string) int {
 		n, err := strconv.Atoi(s)
@@ -135,7 +135,8 @@ func byNumbers(a, b string) int {
 		}
 		return n
 	}
-	x, y := numbers.FindAllString(a, -1), numbers.FindAllString(b, -1)
+	version := func(s string) []string { return numbers.FindAllString(strings.ReplaceAll(s, "amd64", ""), -1) }
+	x, y := version(a), version(b)
 	for i := range min(len(x), len(y)) {
 		if c := cmp.Compare(number(x[i]), number(y[i])); c != 0 {
 			return c

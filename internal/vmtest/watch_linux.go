@@ -5,7 +5,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -38,6 +37,9 @@ type Result struct {
 
 // OK says whether the run ended and nothing in it failed.
 func (r Result) OK() bool { return r.Ended && r.Status == 0 && len(r.Failed) == 0 }
+
+// lastWords is how long after the results the console may take to end.
+const lastWords = 5 * time.Second
 
 // How much of the console and of the last run's output an error shows, lines.
 const tailLines = 60
@@ -98,6 +100,11 @@ func (w *watch) follow(ctx context.Context, console, results *os.File) error {
 		select {
 		case line, ok := <-events:
 			if !ok {
+				// Its last words are on the console, which ends with QEMU.
+				select {
+				case <-dead:
+				case <-time.After(lastWords):
+				}
 				return fmt.Errorf("vmtest: the guest died %s", w.where())
 			}
 			if err := w.take(line); err != nil || w.done {
@@ -202,7 +209,7 @@ func (w *watch) trouble() error {
 	if w.stumble == "" {
 		return nil
 	}
-	return errors.New("vmtest: the guest's console says: " + w.stumble)
+	return fmt.Errorf("vmtest: the guest's console says, %s: %s", w.where(), w.stumble)
 }
 
 // tail is what to read of a guest that failed.

@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"syscall"
 	"time"
 
@@ -61,6 +62,11 @@ func run() error {
 		start := time.Now()
 		status := out.execute(r, plan.Cards)
 		out.event(inside.Event{Kind: inside.End, Run: i, Status: status, Seconds: time.Since(start).Seconds()})
+		if err := tidy(plan.Cards); err != nil {
+			err = fmt.Errorf("after %s: %w", r.Name, err)
+			out.event(inside.Event{Kind: inside.Fatal, Text: err.Error()})
+			return err
+		}
 	}
 	out.event(inside.Event{Kind: inside.Done})
 	return nil
@@ -124,12 +130,34 @@ func prepare() (*inside.Plan, error) {
 	if err != nil {
 		return nil, fmt.Errorf("lo up: %w", err)
 	}
-	for _, c := range plan.Cards {
+	return plan, bindCards(plan.Cards)
+}
+
+// bindCards gives the cards to their drivers, and waits for the interfaces.
+func bindCards(cards []inside.Card) error {
+	for _, c := range cards {
 		if err := inside.Bind(c.Address, c.Driver); err != nil {
-			return nil, fmt.Errorf("%s: %w", c.Model, err)
+			return fmt.Errorf("%s: %w", c.Model, err)
+		}
+		if err := inside.WaitNetdev(c.Peer); err != nil {
+			return fmt.Errorf("the peer of %s: %w", c.Model, err)
 		}
 	}
-	return plan, nil
+	return nil
+}
+
+// tidy undoes what a run that was killed has left behind: namespaces, which may
+// hold interfaces of cards, and cards with other drivers than they had.
+func tidy(cards []inside.Card) error {
+	left, err := filepath.Glob("/run/netns/*")
+	if err != nil {
+		return err
+	}
+	for _, name := range left {
+		_ = unix.Unmount(name, unix.MNT_DETACH) // an error: it is none, and goes all the same
+		os.Remove(name)
+	}
+	return bindCards(cards)
 }
 
 func load(module string) error {

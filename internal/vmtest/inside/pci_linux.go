@@ -49,8 +49,11 @@ func Bind(address, driver string) error {
 	if err != nil {
 		return err
 	}
-	if now == driver {
+	if now == driver && (driver == "" || driver == "vfio-pci") {
 		return nil
+	}
+	if now == driver {
+		return WaitNetdev(address)
 	}
 	// The override says which driver may have the card, whatever its ids; a
 	// line end alone takes it away, and the card is its own driver's again.
@@ -78,8 +81,14 @@ func Bind(address, driver string) error {
 	if driver == "vfio-pci" {
 		return nil
 	}
+	return WaitNetdev(address)
+}
+
+// WaitNetdev waits until the kernel has made an interface of a card, and it is
+// in the namespace of /sys, which one that ended gives its interfaces back to.
+func WaitNetdev(address string) error {
 	for end := time.Now().Add(settle); ; time.Sleep(time.Millisecond) {
-		if _, err = Netdev(address); err == nil || time.Now().After(end) {
+		if _, err := Netdev(address); err == nil || time.Now().After(end) {
 			return err
 		}
 	}
