@@ -23,7 +23,9 @@ type Meta struct {
 	// VLAN is the tag control information that the device stripped, with
 	// FlagVLANStripped.
 	VLAN uint16
-	// Time is when the device handed the frame over, CLOCK_MONOTONIC ns; 0: not taken.
+	// Time of a received frame is when the device's own clock saw it, ns, on the
+	// clock that Capabilities.RXClock names; 0: the device has not said. Of a
+	// frame to send, it is the stack's, for when it was queued.
 	Time int64
 }
 
@@ -44,4 +46,7 @@ const (
 	// FlagChecksumOffload: the device is to complete the UDP checksum, whose
 	// field holds the pseudo-header's sum.
 	FlagChecksumOffload
+	// FlagTimed is the stack's: it keeps times of the frame, those of a received
+	// one, or those that the sender of another wants. Links need not look at it.
+	FlagTimed
 )

@@ -129,6 +129,8 @@ type Capabilities struct {
 	RXChecksum bool
 	// TXChecksum: FlagChecksumOffload is honoured on send.
 	TXChecksum bool
+	// RXClock is the clock of Meta.Time of received frames; ClockNone: they have none.
+	RXClock ClockDomain
 	// MaxBufferSize is the largest Layout.BufferSize, bytes.
 	MaxBufferSize int
 	// RXHeadroom is what the device keeps free before each received frame, bytes.
@@ -136,6 +138,37 @@ type Capabilities struct {
 	// Pollable: Queue.FD is a descriptor that poll(2) reports readable when
 	// frames are waiting.
 	Pollable bool
+}
+
+// ClockDomain says which clock a hardware time was read from: times of
+// different domains cannot be compared.
+type ClockDomain uint8
+
+// Clock domains.
+const (
+	// ClockNone: there is no hardware time.
+	ClockNone ClockDomain = iota
+	// ClockDevice is a counter of the device's own, in ns since some moment: a
+	// PTP hardware clock, or one that nobody sets.
+	ClockDevice
+	// ClockMonotonic is the device's time, brought to CLOCK_MONOTONIC.
+	ClockMonotonic
+	// ClockTAI is the device's time where something disciplines it to TAI (PTP).
+	ClockTAI
+)
+
+func (c ClockDomain) String() string {
+	switch c {
+	case ClockNone:
+		return "none"
+	case ClockDevice:
+		return "device"
+	case ClockMonotonic:
+		return "monotonic"
+	case ClockTAI:
+		return "TAI"
+	}
+	return "unknown"
 }
 
 // State of the wire.

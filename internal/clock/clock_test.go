@@ -5,6 +5,17 @@ import (
 	"time"
 )
 
+func TestFakeAnswersUntilRestored(t *testing.T) {
+	restore := Fake(func() int64 { return 42 })
+	if Now() != 42 || Now() != 42 {
+		t.Error("the clock did not ask the fake one")
+	}
+	restore()
+	if Now() == 42 {
+		t.Error("the fake clock was not put away")
+	}
+}
+
 func TestNowAdvancesWithTime(t *testing.T) {
 	at := time.Now() // before the first look, and d after the second
 	a := Now()
