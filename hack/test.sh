@@ -16,7 +16,7 @@ trap 'exit 130' INT TERM
 
 # Packages whose tests measure time or wait for threads run one after the
 # other: with two at once on two cores, a spinning receiver starves its neighbour.
-timed='^github.com/oobnet/oobnet/(link|arp|stack|proto|control|cmd|examples|bench|internal/(rt|clock|ring|netns|netnstest|vmtest))'
+timed='^github.com/oobnet/oobnet/(link|arp|stack|proto|control|cmd|examples|bench|internal/(rt|clock|ring|netns|netnstest|qtest|vmtest))'
 
 deps() { hack/deps.sh; }
 fmt() { hack/fmt.sh; }

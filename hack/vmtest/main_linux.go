@@ -31,12 +31,13 @@ func main() {
 	names := flag.String("suite", "", "regular expression: suites to run")
 	cards := flag.String("card", "", "regular expression: cards to run with, as igb/vfio-pci")
 	tests := flag.String("run", "", "regular expression: tests to run, as with go test")
+	count := flag.Int("count", 1, "how often to run each test, as with go test")
 	quiet := flag.Bool("q", false, "print failures and the table alone")
 	list := flag.Bool("list", false, "print what would run")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, unix.SIGTERM)
 	defer stop()
-	m := &matrix{tests: *tests, quiet: *quiet}
+	m := &matrix{tests: *tests, count: *count, quiet: *quiet}
 	guests, err := choose(*kernels, *names, *cards)
 	if err == nil && *list {
 		for _, g := range guests {
@@ -116,6 +117,7 @@ type row struct {
 
 type matrix struct {
 	tests string
+	count int
 	quiet bool
 	rows  []row
 	bad   int
@@ -190,11 +192,11 @@ func (m *matrix) config(image *vmtest.Image, g guest, out io.Writer) vmtest.Conf
 	for _, s := range g.suites {
 		cfg.Modules = append(cfg.Modules, s.modules...)
 		for _, p := range s.packages {
-			args := s.args
+			args := append(slices.Clone(s.args), fmt.Sprintf("-test.count=%d", m.count))
 			if m.tests != "" {
-				args = append(slices.Clone(args), "-test.run="+m.tests)
+				args = append(args, "-test.run="+m.tests)
 			}
-			cfg.Runs = append(cfg.Runs, vmtest.Run{Package: p, Args: args, Env: s.env})
+			cfg.Runs = append(cfg.Runs, vmtest.Run{Package: p, Args: args, Env: s.env, Timeout: s.timeout})
 		}
 	}
 	return cfg

@@ -1,11 +1,14 @@
 package main
 
+import "time"
+
 // suite is a group of packages whose tests run together in a guest.
 type suite struct {
 	name     string
 	packages []string
 	args     []string // for the test binaries
 	env      []string
+	timeout  time.Duration // for each package; 0: 5 min
 	modules  []string
 	kernels  []string // on which it runs; nil: all
 	cards    []card   // with which it runs, each in a guest of its own; nil: without one
@@ -36,5 +39,5 @@ var suites = []suite{
 	{name: "loopback", packages: []string{"link/loopback"}, kernels: []string{"6.12"}},
 	{name: "afxdp", packages: []string{"link/afxdp"}, modules: []string{"veth", "8021q"}},
 	{name: "afxdp", packages: []string{"link/afxdp"}, modules: []string{"veth", "8021q"}, kernels: []string{"6.12", "7.2"}, cards: toKernel},
-	{name: "cards", packages: []string{"internal/vmtest/guesttest"}, kernels: []string{"6.12", "7.2"}, cards: append(toVFIO, toKernel...)},
+	{name: "cards", packages: []string{"internal/vmtest/guesttest"}, timeout: time.Minute, kernels: []string{"6.12", "7.2"}, cards: append(toVFIO, toKernel...)},
 }

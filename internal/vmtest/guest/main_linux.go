@@ -14,6 +14,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"sync"
 	"syscall"
 	"time"
 
@@ -180,8 +181,9 @@ func release() string {
 	return unix.ByteSliceToString(u.Release[:]) + " " + unix.ByteSliceToString(u.Version[:])
 }
 
-// port is the way to the host. It is written to by one goroutine at a time.
+// port is the way to the host.
 type port struct {
+	mu      sync.Mutex
 	f       *os.File
 	midLine bool // what was written last ended no line
 }
@@ -208,6 +210,12 @@ func openPort(name string) (*port, error) {
 
 // Write hands on what a test prints.
 func (p *port) Write(b []byte) (int, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.write(b)
+}
+
+func (p *port) write(b []byte) (int, error) {
 	if len(b) > 0 {
 		p.midLine = b[len(b)-1] != '\n'
 	}
@@ -220,16 +228,52 @@ func (p *port) event(e inside.Event) {
 		text = fmt.Appendf(nil, `{"Kind":%q,"Text":%q}`, inside.Fatal, err)
 	}
 	line := inside.EventMark + string(text) + "\n"
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	if p.midLine {
 		line = "\n" + line
 	}
-	fmt.Fprint(p, line)
+	if _, err := p.write([]byte(line)); err != nil {
+		fmt.Fprintln(os.Stderr, "guest:", err)
+	}
 }
 
 // drain waits until all has left the port.
 func (p *port) drain() {
 	const wait = 1 // TCSBRK with an argument other than 0 is tcdrain
 	_ = unix.IoctlSetInt(int(p.f.Fd()), unix.TCSBRK, wait)
+}
+
+// watch kills a process whose time is over. One that does not die then hangs in
+// the kernel: where, the kernel says on its console, and nothing more is done.
+func (p *port) watch(process *os.Process, r inside.Run, ended <-chan struct{}) {
+	if wait(ended, time.Duration(r.Seconds)*time.Second) {
+		return
+	}
+	process.Kill()
+	if wait(ended, mercy) {
+		return
+	}
+	fmt.Fprintln(os.Stderr, "guest: cannot be killed:", r.Name)
+	if err := os.WriteFile("/proc/sysrq-trigger", []byte("w"), 0); err != nil { // show blocked tasks
+		fmt.Fprintln(os.Stderr, "guest:", err)
+	}
+	p.event(inside.Event{Kind: inside.Fatal, Text: r.Name + " hangs in the kernel and cannot be killed: see the console"})
+}
+
+// mercy is how long a process may take to die of SIGKILL.
+const mercy = 5 * time.Second
+
+// wait says whether ended is closed within the limit.
+func wait(ended <-chan struct{}, limit time.Duration) bool {
+	t := time.NewTimer(limit)
+	defer t.Stop()
+	select {
+	case <-ended:
+		return true
+	case <-t.C:
+		return false
+	}
 }
 
 // execute runs a test binary and returns its exit status.
@@ -250,9 +294,10 @@ func (p *port) execute(r inside.Run, cards []inside.Card) int {
 		fmt.Fprintln(p, "guest:", err)
 		return 1
 	}
-	killer := time.AfterFunc(time.Duration(r.Seconds)*time.Second, func() { cmd.Process.Kill() })
-	defer killer.Stop()
+	ended := make(chan struct{})
+	go p.watch(cmd.Process, r, ended)
 	err = cmd.Wait()
+	close(ended)
 	if err != nil {
 		fmt.Fprintln(p, "guest:", r.Name+":", err)
 	}
