@@ -77,6 +77,7 @@ type device struct {
 	filter    driver.Filter   // for Restart
 	unread    driver.Counters // from before a restart, for the next Count
 	missed    uint64          // frames for which there was no buffer
+	sticky    uint32          // MPC when last read, of a NIC that does not clear it
 }
 
 var _ driver.Device = (*device)(nil)
@@ -104,6 +105,9 @@ func open(b bus.Bus, m driver.Model, cfg driver.Config) (driver.Device, error) {
 	if d.info.MAC, err = d.readMAC(); err != nil {
 		return nil, d.fail(err)
 	}
+	var former driver.Counters
+	d.Count(&former) // what the last process has left is not ours
+	d.missed = 0
 	return d, nil
 }
 
