@@ -1,0 +1,81 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/oobnet/oobnet/internal/vmtest"
+)
+
+func TestChoose(t *testing.T) {
+	all, err := choose("", "", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := map[string]bool{}
+	for _, g := range all {
+		if key := g.kernel.Name + " " + g.card.String(); seen[key] {
+			t.Errorf("two guests for %s", key)
+		} else {
+			seen[key] = true
+		}
+	}
+	for _, k := range vmtest.Kernels {
+		if !seen[k.Name+" -"] {
+			t.Errorf("nothing runs on %s", k.Name)
+		}
+	}
+	some, err := choose("6.12", "cards", "igb/vfio-pci|e1000/")
+	if got := fmt.Sprint(some); err != nil || got != "[6.12, igb/vfio-pci: cards 6.12, e1000/vfio-pci: cards]" {
+		t.Errorf("chosen %s, %v", got, err)
+	}
+	for _, bad := range [][3]string{{"2.4", "", ""}, {"(", "", ""}, {"", "no such suite", ""}} {
+		if some, err := choose(bad[0], bad[1], bad[2]); err == nil {
+			t.Errorf("%q chooses %v", bad, some)
+		}
+	}
+}
+
+// TestScore has three suites in a guest, of which it got through two.
+func TestScore(t *testing.T) {
+	g := guest{kernel: vmtest.Kernels[0], card: card{"igb", "vfio-pci"}, suites: []suite{
+		{name: "good", packages: []string{"a", "b"}},
+		{name: "bad", packages: []string{"c"}},
+		{name: "lost", packages: []string{"d", "e"}},
+	}}
+	report := &vmtest.Report{Results: []vmtest.Result{
+		{Started: true, Ended: true, Elapsed: time.Second, Passed: []string{"T1", "T2"}},
+		{Started: true, Ended: true, Elapsed: time.Second, Passed: []string{"T3"}, Skipped: []string{"T4: no time"}},
+		{Started: true, Ended: true, Status: 1, Failed: []string{"T5"}},
+		{Started: true, Ended: true, Passed: []string{"T6"}},
+		{Started: true},
+	}}
+	var m matrix
+	if done := m.score(g, report); done != 2 {
+		t.Errorf("%d suites are done, want 2", done)
+	}
+	m.lost(g.suites[2:], g, "FAILED: the guest died or hung")
+	var out strings.Builder
+	m.table(&out)
+	for _, want := range []string{
+		"good         6.12     igb/vfio-pci           2s  ok, 3 passed, 1 skipped\n",
+		"bad          6.12     igb/vfio-pci           0s  FAILED, 0 passed: T5\n",
+		"lost         6.12     igb/vfio-pci           0s  FAILED: the guest died or hung\n",
+	} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("not in the table: %q", want)
+		}
+	}
+	if m.bad != 2 || t.Failed() {
+		t.Errorf("%d bad, want 2:\n%s", m.bad, out.String())
+	}
+	// A binary that ends badly without a failed test, as by its time limit.
+	report.Results[0].Status = 2
+	m = matrix{}
+	m.score(g, report)
+	if m.bad != 2 || !strings.Contains(m.rows[0].verdict, "exit status 2") {
+		t.Errorf("rows %+v", m.rows)
+	}
+}
