@@ -157,6 +157,7 @@ var txOffloads = []string{
 	"tx-checksum-ip-generic", "tx-checksum-ipv4", "tx-checksum-sctp",
 	"tx-tcp-segmentation", "tx-tcp-ecn-segmentation", "tx-tcp6-segmentation",
 	"tx-generic-segmentation", "tx-udp-segmentation",
+	"tx-vlan-hw-insert", "tx-vlan-stag-hw-insert",
 }
 
 func (h *Host) switchOffloadsOff() error {
