@@ -22,6 +22,11 @@ func Open(pciAddr string, _ *Config) (*Link, error) {
 	return nil, fmt.Errorf("vfio: %s: only Linux has VFIO: %w", pciAddr, link.ErrNotSupported)
 }
 
+// OpenFree returns link.ErrNotSupported.
+func OpenFree(name string, _ *Config) (*Link, *FreeDevice, error) {
+	return nil, nil, fmt.Errorf("vfio: %s: only Linux has what the link waits with: %w", name, link.ErrNotSupported)
+}
+
 // Select returns link.ErrNotSupported, as all methods beside link.Link's do.
 func (l *Link) Select(*link.Claims) error { return link.ErrNotSupported }
 
