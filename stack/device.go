@@ -149,6 +149,11 @@ type Device struct {
 	// queued describes the frame in a buffer that waits to be sent: written by
 	// the sender before it pushes, then the owner's of the TX queue.
 	queued []Queued
+	// times are those of the packet in each buffer, whose entry belongs to the
+	// buffer's owner; nil as long as no socket wanted any: made by whoever
+	// needs it first, read by RX steps, senders and readers. rxClock is the link's.
+	times   atomic.Pointer[[]bufferTimes]
+	rxClock link.ClockDomain
 	// fault is why nothing can be sent now: set by whoever finds out, taken
 	// back by the keeper.
 	fault atomic.Pointer[fault]
@@ -207,8 +212,11 @@ func (s *Stack) Attach(l link.Link, cfg *DeviceConfig) (*Device, error) {
 	s.lastDevice++
 	d.number = s.lastDevice
 	d.mem, d.layout, d.poll = mem, mem.Layout(), d.cfg.Poll
-	d.partial = l.Capabilities().PartialChecksum
+	d.partial, d.rxClock = l.Capabilities().PartialChecksum, l.Capabilities().RXClock
 	d.build(orders)
+	if s.timed {
+		d.makeTimes()
+	}
 	s.setDevices(append(s.Devices(), d))
 	for _, p := range s.protocols() {
 		p.Attached(d)

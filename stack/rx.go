@@ -54,6 +54,11 @@ type rxQueue struct {
 	// stats.received is as high, the step is over.
 	begun atomic.Uint64
 
+	// timesWanted is the stack's rxWanted as of this step, arrived and passed are
+	// its device and queuing point, ns; 0: not taken.
+	timesWanted     uint64
+	arrived, passed int64
+
 	demote *demoteQueue
 	// port is whose frames the step is at, and what of it is not yet counted.
 	port                   *Port
@@ -100,6 +105,9 @@ func (r *rxQueue) step(budget int) int {
 	n := r.q.Receive(r.frames[:min(budget, MaxBatch)])
 	if n == 0 {
 		return 0
+	}
+	if r.timesWanted = r.dev.stack.rxWanted.Load(); r.timesWanted != 0 {
+		r.noteArrival()
 	}
 	r.begun.Store(r.stats.received.Load() + uint64(n))
 	r.withDevice -= n
@@ -357,6 +365,9 @@ func (r *rxQueue) next(to *registered, index uint32) *Packet {
 func (r *rxQueue) handOver() {
 	if len(r.run.Packets) == 0 {
 		return
+	}
+	if r.timesWanted != 0 {
+		r.notePassing()
 	}
 	r.receiver.Receive(&r.run)
 	for _, p := range r.run.Packets {

@@ -60,6 +60,11 @@ type Stack struct {
 	ipv4Protocols [256]atomic.Pointer[registered]
 	etherTypes    *table.Table[registered]
 	taps          atomic.Pointer[[]Tap]
+	// rxWanted counts the sockets that want times of what they receive, by the
+	// point (times.go): sockets add, RX steps read. timed: some socket wanted any
+	// time of any packet, once.
+	rxWanted atomic.Uint64
+	timed    bool
 
 	keeper *keeper
 	// inBandDropped counts what Datagram.Drop says: written by the in-band

@@ -209,6 +209,9 @@ func (r *rxQueue) show(ws []watcher, frames []link.Frame, ports *portTable) []li
 		}
 		if len(run) > 0 {
 			r.watched.Packets, r.watched.more = run, w < len(ws)-1
+			if r.timesWanted != 0 {
+				r.notePassing()
+			}
 			ws[w].tap.Tap(&r.watched)
 			r.countRun(&r.watched)
 		}
@@ -323,6 +326,7 @@ func (b *Batch) Copy(p *Packet) *Packet {
 	c := &d.packets[index]
 	*c = *p
 	c.Frame = f
+	c.Frame.Flags &^= link.FlagTimed
 	b.copied++
 	return c
 }

@@ -208,6 +208,10 @@ func (t *txQueue) pass(frames []link.Frame) (took int, err error) {
 	if t.unreclaimed += len(frames); t.unreclaimed >= txReclaim {
 		t.reclaim()
 	}
+	times, now := t.dev.times.Load(), int64(0)
+	if times != nil {
+		now = leaving(frames)
+	}
 	if took = t.q.Send(frames); took == 0 {
 		// A full ring may be full of what has left.
 		t.reclaim()
@@ -224,6 +228,9 @@ func (t *txQueue) pass(frames []link.Frame) (took int, err error) {
 	if err = t.q.Flush(); err != nil {
 		t.errors.Add(1)
 		t.dev.linkFailed(err)
+	}
+	if now != 0 {
+		haveLeft(*times, frames[:took], now)
 	}
 	return took, err
 }
@@ -288,6 +295,7 @@ var errQueueFull = fmt.Errorf("stack: the TX queue is full: raise DeviceConfig.Q
 func (d *Device) refuse(frames []link.Frame) {
 	var one [1]uint32
 	for i := range frames {
+		d.neverLeft(&frames[i], false)
 		one[0] = frames[i].Index
 		d.takeBack(one[:])
 	}

@@ -1,0 +1,199 @@
+package stack
+
+import (
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"syscall"
+
+	"github.com/oobnet/oobnet/internal/clock"
+	"github.com/oobnet/oobnet/internal/ring"
+	"github.com/oobnet/oobnet/link"
+)
+
+const (
+	// DefaultTXTimes is how many times of sends wait for a socket's reader by
+	// default: EVL's ring has as many.
+	DefaultTXTimes = 128
+	// MaxTXTimes is the most that a socket may ask for: at 64 bytes each, 4 MiB.
+	MaxTXTimes = 1 << 16
+)
+
+// ErrTimesLost says that times of sends found the ring of their socket full,
+// and were dropped: read them more often, or have a larger ring.
+var ErrTimesLost = errors.New("stack: times of sends were lost: their ring was full")
+
+// TXTimes collects the times of what a socket sends: for protocols. The sender
+// begins a record, which stays with the buffer; whoever gives the frame to the
+// link completes it and puts it on a bounded ring, without a lock; a reader
+// takes it from there. A record that finds no room is dropped, and the next
+// reader is told.
+//
+// Any goroutine may call its methods. One that is replaced is left to those who
+// have frames on their way for it.
+type TXTimes struct {
+	flags   TimestampFlags
+	records *ring.Ring[IOTimes]
+	// numbers counts sends: senders add. lost counts the records that were
+	// dropped since a reader was told: owners of TX queues add, readers swap.
+	numbers, lost atomic.Uint64
+	// dropped counts them for good.
+	dropped atomic.Uint64
+	// sleepers counts readers that sleep or are about to: owners of TX queues
+	// look at it.
+	sleepers atomic.Int32
+	readable chan struct{}
+}
+
+// NewTXTimes makes one for the points in flags, with room for at least so many
+// records; 0: DefaultTXTimes.
+func NewTXTimes(flags TimestampFlags, room int) *TXTimes {
+	if room == 0 {
+		room = DefaultTXTimes
+	}
+	return &TXTimes{flags: flags, records: ring.New[IOTimes](room), readable: make(chan struct{}, 1)}
+}
+
+// Begin begins the record of a frame that its caller is about to build, in a
+// buffer of d that it owns, and returns the send's number. delivery is Now's.
+// The record is lost if the frame is not sent.
+//
+//oobnet:hot
+func (t *TXTimes) Begin(d *Device, f *link.Frame, delivery int64) uint64 {
+	times := d.times.Load()
+	id := t.numbers.Add(1)
+	if times == nil {
+		times = d.makeTimes()
+	}
+	(*times)[f.Index] = bufferTimes{IOTimes: IOTimes{Delivery: delivery, ID: id}, to: t}
+	f.Flags |= link.FlagTimed
+	return id
+}
+
+// Demoted is Begin for a packet that goes in-band, where nobody takes times: its
+// record is complete at once, and has no Device.
+func (t *TXTimes) Demoted(delivery int64) uint64 {
+	id := t.numbers.Add(1)
+	t.put(IOTimes{Queuing: clock.Now(), Delivery: delivery, ID: id})
+	return id
+}
+
+// put masks a record and puts it on the ring.
+func (t *TXTimes) put(r IOTimes) {
+	if t.flags&TimeTXDevice == 0 {
+		r.Device = 0
+	}
+	if t.flags&TimeTXQueuing == 0 {
+		r.Queuing = 0
+	}
+	if !t.records.Push(&r) {
+		t.lost.Add(1)
+		t.dropped.Add(1)
+	}
+	if t.sleepers.Load() != 0 {
+		t.Wake()
+	}
+}
+
+// Wake wakes one sleeping reader.
+func (t *TXTimes) Wake() {
+	select {
+	case t.readable <- struct{}{}:
+	default:
+	}
+}
+
+// Take takes the oldest records, as many as there are and fit, and says whether
+// some were lost since the last call.
+func (t *TXTimes) Take(into []IOTimes) (n int, lost bool) {
+	lost = t.lost.Load() != 0 && t.lost.Swap(0) != 0
+	for n < len(into) && t.records.Pop(&into[n]) {
+		n++
+	}
+	return n, lost
+}
+
+// Sleep says that a reader is about to wait for the channel, and to look (Take)
+// once more before; Awake ends that. One word wakes one reader, which passes it
+// on.
+func (t *TXTimes) Sleep() <-chan struct{} {
+	t.sleepers.Add(1)
+	return t.readable
+}
+
+// Awake ends Sleep.
+func (t *TXTimes) Awake() {
+	if t.sleepers.Add(-1) > 0 {
+		t.Wake()
+	}
+}
+
+// Dropped counts the records that found no room.
+func (t *TXTimes) Dropped() uint64 { return t.dropped.Load() }
+
+// Room is how many records fit.
+func (t *TXTimes) Room() int { return t.records.Cap() }
+
+// CheckTXTimes says whether a socket may have a ring for so many records.
+func CheckTXTimes(room int) error {
+	if room < 0 || room > MaxTXTimes {
+		return fmt.Errorf("room for %d times of sends: %w: want at most %d", room, syscall.EINVAL, MaxTXTimes)
+	}
+	return nil
+}
+
+// leaving reads the clock if times of one of the frames are wanted; 0: no. Owner
+// of a TX queue only, before it gives the frames to the link.
+//
+//oobnet:hot
+func leaving(frames []link.Frame) int64 {
+	for i := range frames {
+		if frames[i].Flags&link.FlagTimed != 0 {
+			return clock.Now()
+		}
+	}
+	return 0
+}
+
+// haveLeft completes the records of frames that the link took. The entries are
+// the queue's owner's until it reclaims.
+//
+//oobnet:hot
+func haveLeft(times []bufferTimes, frames []link.Frame, now int64) {
+	for i := range frames {
+		f := &frames[i]
+		if f.Flags&link.FlagTimed == 0 {
+			continue
+		}
+		e := &times[f.Index]
+		to := e.to
+		if to == nil {
+			continue // a received frame, sent as it is
+		}
+		e.to = nil
+		r := e.IOTimes
+		if r.Device, r.Queuing = now, f.Time; r.Queuing == 0 {
+			r.Queuing = now // nothing was before it
+		}
+		to.put(r)
+	}
+}
+
+// neverLeft ends the record of a frame that is not sent; told: its sender is not
+// told otherwise, so that the record shows it, by a Device of 0.
+func (d *Device) neverLeft(f *link.Frame, told bool) {
+	if f.Flags&link.FlagTimed == 0 {
+		return
+	}
+	times := d.times.Load()
+	if times == nil {
+		return
+	}
+	e := &(*times)[f.Index]
+	if e.to != nil && told {
+		r := e.IOTimes
+		r.Queuing = f.Time
+		e.to.put(r)
+	}
+	e.to = nil
+}
