@@ -23,6 +23,9 @@ type sendBatch struct {
 	// first is the message of the first frame; unsent the first one whose
 	// doorbell failed, or the number of messages.
 	first, unsent int
+	// begun is when the first frame began to be built, of sockets that take
+	// times of sends.
+	begun int64
 }
 
 // WriteBatch sends the messages in their order, with one doorbell for as many
@@ -54,7 +57,8 @@ func (c *Conn) writeSingly(ms []Message) (int, error) {
 		if err != nil {
 			return i, err
 		}
-		n, err := c.writeTo(ms[i].Buf, to)
+		ms[i].Times = stack.IOTimes{}
+		n, err := c.writeTo(ms[i].Buf, to, &ms[i].Times.ID)
 		if err != nil {
 			return i, err
 		}
@@ -95,12 +99,16 @@ func (c *Conn) addToBatch(ms []Message, i int) error {
 		return c.opError("write", net.UDPAddrFromAddrPort(to), err)
 	}
 	if e == nil || len(m.Buf) > int(e.MTU)-headersLen {
-		m.N, err = c.send(m.Buf, to, e)
+		m.Times = stack.IOTimes{}
+		m.N, err = c.send(m.Buf, to, e, &m.Times.ID)
 		return err
 	}
 	f, err := c.allocInBatch(e)
 	if err != nil {
 		return c.opError("write", net.UDPAddrFromAddrPort(to), err)
+	}
+	if sends := c.times.Sends(); sends != nil {
+		c.beginInBatch(sends, m, e, &f)
 	}
 	buf := e.Via.(*stack.Port).Device().Memory().Buffer(f.Index)
 	copy(buf[f.Off:], m.Buf)
@@ -113,6 +121,15 @@ func (c *Conn) addToBatch(ms []Message, i int) error {
 	c.batch.n++
 	m.N = len(m.Buf)
 	return nil
+}
+
+// beginInBatch begins the record of a frame's times. Those that share a doorbell
+// share the time at which the first of them began to be built.
+func (c *Conn) beginInBatch(sends *stack.TXTimes, m *Message, e *arp.Entry, f *link.Frame) {
+	if c.batch.n == 0 {
+		c.batch.begun = stack.Now()
+	}
+	m.Times = stack.IOTimes{ID: sends.Begin(e.Via.(*stack.Port).Device(), f, c.batch.begun)}
 }
 
 // allocInBatch makes room for one more frame on an entry's port. What is in

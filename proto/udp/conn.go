@@ -89,6 +89,9 @@ type Config struct {
 	// Spin is how long a blocked reader polls before it sleeps: DefaultSpin
 	// by default; negative: not at all.
 	Spin time.Duration
+	// TXTimes is how many times of sends wait for ReadTXTimes, rounded up to a
+	// power of two: stack.DefaultTXTimes by default, stack.MaxTXTimes at most.
+	TXTimes int
 }
 
 func (c *Config) complete(s *stack.Stack) error {
@@ -114,7 +117,7 @@ func (c *Config) complete(s *stack.Stack) error {
 	case c.MulticastPort != nil && c.MulticastPort.Device().Stack() != s:
 		return fmt.Errorf("multicast port %s: %w: it is another stack's", c.MulticastPort.Name(), syscall.EINVAL)
 	}
-	return nil
+	return stack.CheckTXTimes(c.TXTimes)
 }
 
 // Bits of Conn.attention: why a call must leave the fast path.
@@ -124,6 +127,7 @@ const (
 	writeExpired
 	failed  // an asynchronous error waits in Conn.failure
 	handled // a handler takes what is received: no matter to others than deliver
+	timed   // times are taken of what is received: likewise
 )
 
 // sideQueue is how many datagrams fit into Conn.side.
@@ -173,6 +177,7 @@ type Conn struct {
 	path     atomic.Pointer[arp.Entry]
 	priority atomic.Int32
 	tos      atomic.Uint32 // the DSCP in its place; ECN is 0
+	times    sock.Times
 	loop     atomic.Bool
 	// manyBy is the port that was asked for to send to many by, home the one
 	// that has the socket's address: any sender may find and note it.
@@ -265,6 +270,7 @@ func open(s *stack.Stack, local, remote netip.AddrPort, cfg *Config) (*Conn, err
 	c.manyBy.Store(c.cfg.MulticastPort)
 	c.read.Init(&c.attention, readExpired)
 	c.write.Init(&c.attention, writeExpired)
+	c.times.Init(s, &c.attention, timed, c.cfg.TXTimes)
 	c.groups.Store(new([]membership))
 	c.others.Store(new([]*stack.Inbox))
 	c.batch = new(sendBatch)
@@ -354,6 +360,7 @@ func (c *Conn) Close() error {
 		c.proto.unbind(c)
 		c.read.Stop()
 		c.write.Stop()
+		c.times.Close()
 		c.purge(nil)
 		err = nil
 	})

@@ -21,6 +21,10 @@ func (p *protocol) ReceiveInBand(d *stack.Datagram) bool {
 		return true
 	}
 	r := received{heap: &heapDatagram{payload: t[wire.UDPHeaderLen:], src: src, dst: dst, srcPort: h.SrcPort, tos: d.TOS}}
+	if p.s.TimesWanted() {
+		// A copy: the points before are those of the frames that it came in.
+		r.heap.times.Delivery = stack.Now()
+	}
 	if !d.Dst.IsMulticast() && !isBroadcast(d) {
 		c := p.find(dst, h.DstPort, src, h.SrcPort)
 		if c == nil {

@@ -64,6 +64,15 @@ func (d *Datagram) DSCP() int {
 	return int(d.r.tos() >> dscpShift)
 }
 
+// Times of the datagram, as SetTimestamping asks for them; zero where none were
+// taken. Not valid after Release.
+func (d *Datagram) Times() stack.IOTimes {
+	if d.conn == nil {
+		return stack.IOTimes{}
+	}
+	return d.conn.timesOf(&d.r)
+}
+
 // Release gives the buffer back. A second call does nothing.
 func (d *Datagram) Release() {
 	if d.conn == nil {
@@ -80,6 +89,7 @@ type Lease struct {
 	dev  *stack.Device
 	f    link.Frame
 	size int
+	id   uint64
 }
 
 // Reserve lends a TX buffer with room for a payload of size bytes: of the
@@ -176,13 +186,20 @@ func (l *Lease) send(to netip.AddrPort) error {
 	}
 	if e == nil || e.Via.(*stack.Port).Device() != l.dev || l.size > int(e.MTU)-headersLen {
 		// Another device's, or the in-band stage's: the bytes move once.
-		_, err := c.send(l.Payload(), to, e)
+		_, err := c.send(l.Payload(), to, e, &l.id)
 		l.Discard()
 		return err
 	}
 	l.conn = nil
+	if sends := c.times.Sends(); sends != nil {
+		l.id = sends.Begin(l.dev, &l.f, stack.Now())
+	}
 	return c.finish(l.f, l.size, to.Port(), e)
 }
+
+// ID is the number by which ReadTXTimes names the send that ended the lease; 0
+// where no times are taken.
+func (l *Lease) ID() uint64 { return l.id }
 
 // Discard gives the buffer back unsent. A second call does nothing.
 func (l *Lease) Discard() {

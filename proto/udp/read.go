@@ -23,7 +23,7 @@ const msgTrunc = 0x20
 //oobnet:hot
 func (c *Conn) ReadFromUDPAddrPort(b []byte) (int, netip.AddrPort, error) {
 	// The common case, spelled out: a datagram waits, in a device's buffer.
-	if c.attention.Load() == 0 {
+	if c.attention.Load()&^timed == 0 {
 		if index, ok := c.inbox.Take(); ok {
 			c.taken()
 			n, from, _ := c.copyOut(c.inbox.Device(), index, b)
@@ -116,6 +116,21 @@ type Message struct {
 	Flags int
 	// DSCP of a received datagram.
 	DSCP int
+	// Times of a received datagram, as SetTimestamping asked for them. Of one
+	// that was sent, ID is the number by which ReadTXTimes names it, and the
+	// rest is not known yet.
+	Times stack.IOTimes
+}
+
+// ReadMsg is ReadFromUDPAddrPort that tells all that there is to tell: see
+// Message. It sets all of m but Buf.
+func (c *Conn) ReadMsg(m *Message) error {
+	var r received
+	if err := c.next(&r); err != nil {
+		return err
+	}
+	c.fill(m, &r)
+	return nil
 }
 
 // ReadBatch waits for one datagram as ReadFromUDPAddrPort does, takes along
@@ -130,20 +145,27 @@ func (c *Conn) ReadBatch(ms []Message) (int, error) {
 	}
 	n := 0
 	for {
-		m := &ms[n]
-		m.DSCP = int(r.tos() >> dscpShift)
-		m.N, m.Addr, m.Flags = c.consume(&r, m.Buf)
+		c.fill(&ms[n], &r)
 		if n++; n == len(ms) || !c.take(&r) {
 			return n, nil
 		}
 	}
 }
 
+// fill reads a datagram into a message.
+//
+//oobnet:hot
+func (c *Conn) fill(m *Message, r *received) {
+	m.DSCP = int(r.tos() >> dscpShift)
+	m.Times = c.timesOf(r)
+	m.N, m.Addr, m.Flags = c.consume(r, m.Buf)
+}
+
 // next takes the next datagram, waiting for it if need be.
 //
 //oobnet:hot
 func (c *Conn) next(r *received) error {
-	if c.attention.Load() == 0 && c.take(r) {
+	if c.attention.Load()&^timed == 0 && c.take(r) {
 		return nil
 	}
 	return c.await(r)

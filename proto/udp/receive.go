@@ -30,6 +30,7 @@ type heapDatagram struct {
 	src, dst uint32
 	srcPort  uint16
 	tos      uint8
+	times    stack.IOTimes
 }
 
 // counters of a socket, of what is rare: what was delivered, Conn.books counts.
@@ -146,9 +147,14 @@ func (p *protocol) find(dst uint32, port uint16, src uint32, srcPort uint16) *Co
 //
 //oobnet:hot
 func (c *Conn) deliver(b *stack.Batch, pkts []*stack.Packet) {
-	if c.attention.Load()&(closed|handled) != 0 {
-		c.deliverOtherwise(b, pkts)
-		return
+	if attention := c.attention.Load(); attention&(closed|handled|timed) != 0 {
+		if attention&timed != 0 {
+			b.Stamp(pkts)
+		}
+		if attention&(closed|handled) != 0 {
+			c.deliverOtherwise(b, pkts)
+			return
+		}
 	}
 	n := c.hold(len(pkts), b.Share)
 	for _, pkt := range pkts[n:] {

@@ -29,6 +29,9 @@ func (p *protocol) deliverAll(b *stack.Batch, pkt *stack.Packet, port uint16) {
 // of one buffer. Members come and go meanwhile: the parts are n all the same.
 func (p *protocol) deliverShared(b *stack.Batch, pkt *stack.Packet, groups [2]*group, n int) {
 	index, took := pkt.Frame.Index, 0
+	if wantTimes(groups, pkt) {
+		b.Stamp([]*stack.Packet{pkt})
+	}
 	pkt.Take()
 	b.Device.Share(index, n+1)
 	for c := range wanters(groups, pkt) {
@@ -51,6 +54,17 @@ func (p *protocol) deliverShared(b *stack.Batch, pkt *stack.Packet, groups [2]*g
 		return
 	}
 	b.Device.ReleaseShared(index)
+}
+
+// wantTimes: one of the sockets that share a packet wants its times, which all
+// of them have as the buffer has them.
+func wantTimes(groups [2]*group, pkt *stack.Packet) bool {
+	for c := range wanters(groups, pkt) {
+		if c.attention.Load()&timed != 0 {
+			return true
+		}
+	}
+	return false
 }
 
 // deliverSide queues what no inbox can hold, or calls the handler.

@@ -25,7 +25,7 @@ func (c *Conn) WriteToUDPAddrPort(b []byte, to netip.AddrPort) (int, error) {
 	if c.connected {
 		return 0, c.opError("write", net.UDPAddrFromAddrPort(to), net.ErrWriteToConnected)
 	}
-	return c.writeTo(b, to)
+	return c.writeTo(b, to, nil)
 }
 
 // Write sends b to the peer of a connected socket; ENOTCONN if it has none.
@@ -35,7 +35,7 @@ func (c *Conn) Write(b []byte) (int, error) {
 	if !c.connected {
 		return 0, c.opError("write", nil, syscall.ENOTCONN)
 	}
-	return c.writeTo(b, c.remote)
+	return c.writeTo(b, c.remote, nil)
 }
 
 // WriteTo is WriteToUDPAddrPort for a *net.UDPAddr.
@@ -61,8 +61,11 @@ func (c *Conn) WriteMsgUDPAddrPort(b, oob []byte, addr netip.AddrPort) (n, oobn 
 	return n, 0, err
 }
 
+// writeTo sends b, and leaves the number of the send in id, unless that is nil or
+// no times of sends are taken.
+//
 //oobnet:hot
-func (c *Conn) writeTo(b []byte, to netip.AddrPort) (int, error) {
+func (c *Conn) writeTo(b []byte, to netip.AddrPort, id *uint64) (int, error) {
 	if !to.Addr().Is4() {
 		to = unmap(to)
 	}
@@ -75,7 +78,7 @@ func (c *Conn) writeTo(b []byte, to netip.AddrPort) (int, error) {
 	if err != nil {
 		return 0, c.opError("write", net.UDPAddrFromAddrPort(to), err)
 	}
-	return c.send(b, to, e)
+	return c.send(b, to, e, id)
 }
 
 // writable says why a write must not go on, nil if it may.
@@ -201,9 +204,9 @@ func (c *Conn) solicit(dst netip.Addr) (*arp.Entry, error) {
 // send sends b the fast way if there is one, and b fits into a frame.
 //
 //oobnet:hot
-func (c *Conn) send(b []byte, to netip.AddrPort, e *arp.Entry) (int, error) {
+func (c *Conn) send(b []byte, to netip.AddrPort, e *arp.Entry, id *uint64) (int, error) {
 	if e == nil || len(b) > int(e.MTU)-headersLen {
-		return c.demote(b, to)
+		return c.demote(b, to, id)
 	}
 	dev := e.Via.(*stack.Port).Device()
 	f, err := dev.AllocFor(int(c.priority.Load()))
@@ -211,6 +214,9 @@ func (c *Conn) send(b []byte, to netip.AddrPort, e *arp.Entry) (int, error) {
 		if f, err = c.allocAgain(dev, err); err != nil {
 			return 0, c.opError("write", net.UDPAddrFromAddrPort(to), err)
 		}
+	}
+	if sends := c.times.Sends(); sends != nil {
+		tell(id, sends.Begin(dev, &f, stack.Now()))
 	}
 	copy(dev.Memory().Buffer(f.Index)[f.Off:], b)
 	if err := c.finish(f, len(b), to.Port(), e); err != nil {
@@ -289,7 +295,11 @@ func (c *Conn) build(buf []byte, at, size int, to uint16, e *arp.Entry) (off, le
 
 // demote sends a datagram in-band: it is copied, and goes through a bounded
 // queue.
-func (c *Conn) demote(b []byte, to netip.AddrPort) (int, error) {
+func (c *Conn) demote(b []byte, to netip.AddrPort, id *uint64) (int, error) {
+	sends, begun := c.times.Sends(), int64(0)
+	if sends != nil {
+		begun = stack.Now()
+	}
 	fail := func(err error) (int, error) { return 0, c.opError("write", net.UDPAddrFromAddrPort(to), err) }
 	if len(b) > MaxPayload {
 		return fail(syscall.EMSGSIZE)
@@ -311,6 +321,9 @@ func (c *Conn) demote(b []byte, to netip.AddrPort) (int, error) {
 	}
 	if err := c.s.Demote(&out); err != nil {
 		return fail(err)
+	}
+	if sends != nil {
+		tell(id, sends.Demoted(begun))
 	}
 	if to.Addr().IsMulticast() && c.loop.Load() {
 		if by == nil {
