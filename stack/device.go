@@ -214,10 +214,10 @@ func (s *Stack) Attach(l link.Link, cfg *DeviceConfig) (*Device, error) {
 	d.mem, d.layout, d.poll = mem, mem.Layout(), d.cfg.Poll
 	d.partial, d.rxClock = l.Capabilities().PartialChecksum, l.Capabilities().RXClock
 	d.build(orders)
-	if s.timed {
+	s.setDevices(append(s.Devices(), d))
+	if s.timed.Load() {
 		d.makeTimes()
 	}
-	s.setDevices(append(s.Devices(), d))
 	for _, p := range s.protocols() {
 		p.Attached(d)
 	}

@@ -61,10 +61,11 @@ type Stack struct {
 	etherTypes    *table.Table[registered]
 	taps          atomic.Pointer[[]Tap]
 	// rxWanted counts the sockets that want times of what they receive, by the
-	// point (times.go): sockets add, RX steps read. timed: some socket wanted any
-	// time of any packet, once.
+	// point (times.go): sockets add, RX steps read. timed says that some socket
+	// once wanted any time of any packet: it is set before a look at the devices,
+	// and read behind the entry of a new one, so that each has room for times.
 	rxWanted atomic.Uint64
-	timed    bool
+	timed    atomic.Bool
 
 	keeper *keeper
 	// inBandDropped counts what Datagram.Drop says: written by the in-band

@@ -113,12 +113,10 @@ func (f TimestampFlags) rxWants() (n uint64) {
 // the next RX step on, the points in after are taken; Batch.Stamp notes them.
 func (s *Stack) SetTimestamping(before, after TimestampFlags) {
 	if after != 0 {
-		s.mu.Lock()
-		s.timed = true
+		s.timed.Store(true)
 		for _, d := range s.Devices() {
 			d.makeTimes()
 		}
-		s.mu.Unlock()
 	}
 	s.rxWanted.Add(after.rxWants() - before.rxWants())
 }
