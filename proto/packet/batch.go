@@ -5,6 +5,7 @@ import (
 	"syscall"
 
 	"github.com/oobnet/oobnet/link"
+	"github.com/oobnet/oobnet/stack"
 )
 
 // batchFrames is how many frames share a doorbell at most.
@@ -17,6 +18,9 @@ type sendBatch struct {
 	n      int
 	// first is the message of the first frame.
 	first int
+	// begun is when the first frame began to be built, of sockets that take
+	// times of sends: those that share a doorbell share it.
+	begun int64
 }
 
 // WriteBatch sends the messages in their order, with one doorbell for as many
@@ -43,7 +47,8 @@ func (c *Conn) WriteBatch(ms []Message) (int, error) {
 
 func (c *Conn) writeSingly(ms []Message) (int, error) {
 	for i := range ms {
-		n, err := c.WriteToAddr(ms[i].Buf, ms[i].Addr)
+		ms[i].Times = stack.IOTimes{}
+		n, err := c.writeTo(ms[i].Buf, ms[i].Addr, &ms[i].Times.ID)
 		if err != nil {
 			return i, err
 		}
@@ -65,9 +70,16 @@ func (c *Conn) addToBatch(ms []Message, i int) error {
 		}
 	}
 	m := &ms[i]
+	sends := c.times.Sends()
+	if sends != nil && c.batch.n == 0 {
+		c.batch.begun = stack.Now()
+	}
 	f, err := c.frameFor(m)
 	if err != nil {
 		return c.opError("write", copied(m.Addr), err)
+	}
+	if sends != nil {
+		m.Times = stack.IOTimes{ID: sends.Begin(c.dev, &f, c.batch.begun)}
 	}
 	if c.batch.n == 0 {
 		c.batch.first = i

@@ -54,6 +54,9 @@ type Config struct {
 	// Outgoing is how many of the device's own frames may wait for the reader
 	// of an analyser: DefaultOutgoing by default, MaxOutgoing at most.
 	Outgoing int
+	// TXTimes is how many times of sends wait for ReadTXTimes, rounded up to a
+	// power of two: stack.DefaultTXTimes by default, stack.MaxTXTimes at most.
+	TXTimes int
 }
 
 func (c *Config) complete() error {
@@ -74,7 +77,7 @@ func (c *Config) complete() error {
 	case c.Priority < 0 || c.Priority >= stack.Priorities:
 		return fmt.Errorf("priority %d: %w: want 0 to %d", c.Priority, syscall.EINVAL, stack.Priorities-1)
 	}
-	return nil
+	return stack.CheckTXTimes(c.TXTimes)
 }
 
 // completeAnalyser is complete for a socket that sees all of a device.

@@ -20,6 +20,7 @@ const (
 	readExpired
 	writeExpired
 	handled // a handler takes what is received: no matter to others than deliver
+	timed   // times are taken of what is received: likewise
 
 	gone = closed | ended
 )
@@ -58,6 +59,7 @@ type Conn struct {
 	batching    atomic.Bool
 	batch       *sendBatch
 	read, write sock.Deadline
+	times       sock.Times
 	done        chan struct{} // closes with the socket, or with its port
 	closeOnce   sync.Once
 	endOnce     sync.Once
@@ -129,6 +131,7 @@ func (c *Conn) open() (*Conn, error) {
 	c.priority.Store(int32(c.cfg.Priority))
 	c.read.Init(&c.attention, readExpired)
 	c.write.Init(&c.attention, writeExpired)
+	c.times.Init(c.dev.Stack(), &c.attention, timed, c.cfg.TXTimes)
 	c.batch = new(sendBatch)
 	c.groups = make(map[link.MAC]int)
 	var err error
@@ -183,6 +186,7 @@ func (c *Conn) Close() error {
 		c.tap.remove(c)
 		c.read.Stop()
 		c.write.Stop()
+		c.times.Close()
 		c.purge()
 		err = nil
 	})
@@ -193,6 +197,7 @@ func (c *Conn) Close() error {
 func (c *Conn) end() {
 	c.attention.Or(ended)
 	c.unblock()
+	c.times.Close()
 	c.purge()
 }
 

@@ -171,7 +171,7 @@ func TestLeaseErrors(t *testing.T) {
 	}
 	var f packet.Frame
 	f.Release()
-	if f.Bytes() != nil || f.Payload() != nil || f.From() != (packet.Addr{}) || f.To() != (link.MAC{}) || f.WireLen() != 0 || f.Outgoing() || f.Time() != 0 {
+	if f.Bytes() != nil || f.Payload() != nil || f.From() != (packet.Addr{}) || f.To() != (link.MAC{}) || f.WireLen() != 0 || f.Outgoing() || f.Times() != (stack.IOTimes{}) {
 		t.Error("a frame that is not there has something")
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"syscall"
 
 	"github.com/oobnet/oobnet/link"
+	"github.com/oobnet/oobnet/stack"
 )
 
 // Frame is a received frame in the link's own memory: the socket has copied
@@ -75,12 +76,13 @@ func (f *Frame) WireLen() int {
 // Outgoing reports whether the device has sent the frame: for analysers.
 func (f *Frame) Outgoing() bool { return f.conn != nil && f.r.outgoing }
 
-// Time is when the device handed the frame over, CLOCK_MONOTONIC ns; 0: not taken.
-func (f *Frame) Time() int64 {
+// Times of the frame, as SetTimestamping asks for them; zero where none were
+// taken.
+func (f *Frame) Times() stack.IOTimes {
 	if f.conn == nil {
-		return 0
+		return stack.IOTimes{}
 	}
-	return f.conn.timeOf(f.r)
+	return f.conn.timesOf(f.r)
 }
 
 // Release gives the buffer back. A second call does nothing.
@@ -98,6 +100,7 @@ type Lease struct {
 	conn *Conn // nil: ended
 	f    link.Frame
 	size int
+	id   uint64
 }
 
 // Reserve lends a TX buffer with room for a payload of size bytes, or with
@@ -201,8 +204,15 @@ func (l *Lease) end() error {
 		}
 	}
 	l.conn = nil
+	if sends, begun := c.begin(); sends != nil {
+		l.id = sends.Begin(c.dev, &l.f, begun)
+	}
 	return nil
 }
+
+// ID is the number by which ReadTXTimes names the send that ended the lease; 0
+// where no times are taken.
+func (l *Lease) ID() uint64 { return l.id }
 
 // Discard gives the buffer back unsent. A second call does nothing.
 func (l *Lease) Discard() {

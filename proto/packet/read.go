@@ -8,6 +8,7 @@ import (
 
 	"github.com/oobnet/oobnet/internal/wire"
 	"github.com/oobnet/oobnet/link"
+	"github.com/oobnet/oobnet/stack"
 )
 
 // msgTrunc is MSG_TRUNC of recvmsg(2): the frame was longer than the buffer.
@@ -28,7 +29,7 @@ type received struct {
 //oobnet:hot
 func (c *Conn) ReadFromAddr(b []byte) (int, Addr, error) {
 	// The common case, spelled out: a frame waits, in a device's buffer.
-	if c.attention.Load() == 0 && c.sent == nil {
+	if c.attention.Load()&^timed == 0 && c.sent == nil {
 		if index, ok := c.inbox.Take(); ok {
 			c.taken()
 			n, from, _ := c.consume(received{index: index}, b)
@@ -80,9 +81,10 @@ type Message struct {
 	WireLen int
 	// Outgoing: the device has sent the frame; for analysers.
 	Outgoing bool
-	// Time is when the device handed a received frame over, CLOCK_MONOTONIC ns;
-	// 0: not taken.
-	Time int64
+	// Times of a received frame, as SetTimestamping asked for them. Of one that
+	// was sent, ID is the number by which ReadTXTimes names it, and the rest is
+	// not known yet.
+	Times stack.IOTimes
 }
 
 // ReadBatch waits for one frame as ReadFromAddr does, takes along what else
@@ -107,7 +109,7 @@ func (c *Conn) ReadBatch(ms []Message) (int, error) {
 func (c *Conn) fill(m *Message, r received) {
 	b := c.bytes(r)
 	m.To = toOf(b)
-	m.WireLen, m.Outgoing, m.Time = c.wireLen(r), r.outgoing, c.timeOf(r)
+	m.WireLen, m.Outgoing, m.Times = c.wireLen(r), r.outgoing, c.timesOf(r)
 	m.N, m.Addr, m.Flags = c.consume(r, m.Buf)
 }
 
@@ -164,13 +166,6 @@ func (c *Conn) wireLen(r received) int {
 	return int(c.dev.Packet(r.index).Src)
 }
 
-func (c *Conn) timeOf(r received) int64 {
-	if r.outgoing {
-		return 0
-	}
-	return c.dev.Packet(r.index).Frame.Time
-}
-
 // fromOf is the sender, as far as the frame tells.
 //
 //oobnet:hot
@@ -209,7 +204,7 @@ func (c *Conn) release(r received) {
 //
 //oobnet:hot
 func (c *Conn) next(r *received) error {
-	if c.attention.Load() == 0 && c.take(r) {
+	if c.attention.Load()&^timed == 0 && c.take(r) {
 		return nil
 	}
 	return c.await(r)

@@ -118,6 +118,9 @@ func (c *Conn) deliverRun(b *stack.Batch, pkts []*stack.Packet, mac48 uint64) {
 		n++
 	}
 	if n > 0 {
+		if c.attention.Load()&timed != 0 {
+			b.Stamp(pkts[:n])
+		}
 		c.inbox.PutAll(pkts[:n])
 		c.arrived()
 	}
@@ -128,6 +131,7 @@ func (c *Conn) deliverRun(b *stack.Batch, pkts []*stack.Packet, mac48 uint64) {
 //
 //oobnet:hot
 func (a *audience) deliverEach(b *stack.Batch, pkts []*stack.Packet, mac48 uint64) {
+	var now int64 // the delivery point of all of them
 	for _, p := range pkts {
 		unwanted := b.Unwanted(p)
 		var last *Conn // holds a place for the packet, and has no buffer yet
@@ -147,7 +151,7 @@ func (a *audience) deliverEach(b *stack.Batch, pkts []*stack.Packet, mac48 uint6
 				continue
 			}
 			if last != nil {
-				last.put(last.copyOf(b, p), lastSnap)
+				last.put(b, last.copyOf(b, p), lastSnap, &now)
 			}
 			last, lastSnap = c, snap
 		}
@@ -155,9 +159,9 @@ func (a *audience) deliverEach(b *stack.Batch, pkts []*stack.Packet, mac48 uint6
 		switch {
 		case last != nil && ours:
 			p.Take()
-			last.put(p, lastSnap)
+			last.put(b, p, lastSnap, &now)
 		case last != nil:
-			last.put(last.copyOf(b, p), lastSnap)
+			last.put(b, last.copyOf(b, p), lastSnap, &now)
 		case full && ours:
 			p.Drop(stack.ReasonSocketFull)
 		}
@@ -178,12 +182,20 @@ func (c *Conn) copyOf(b *stack.Batch, p *stack.Packet) *stack.Packet {
 }
 
 // put hands the socket a packet of its own, cut to snap bytes: to its handler,
-// or into its inbox. nil: there was no buffer for it.
+// or into its inbox. nil: there was no buffer for it. now is the delivery point of
+// the run; 0: not yet taken.
 //
 //oobnet:hot
-func (c *Conn) put(p *stack.Packet, snap uint32) {
+func (c *Conn) put(b *stack.Batch, p *stack.Packet, snap uint32, now *int64) {
 	if p == nil {
 		return
+	}
+	if c.attention.Load()&timed != 0 {
+		if *now == 0 {
+			*now = stack.Now()
+		}
+		one := [1]*stack.Packet{p}
+		b.StampAt(one[:], *now)
 	}
 	c.complete(p)
 	if snap < uint32(p.Frame.Len) {

@@ -25,6 +25,7 @@ type sentQueue struct {
 type sentSlot struct {
 	b      []byte // the frame, or as much of it as the socket's program lets through
 	length int    // of the whole frame
+	at     int64  // when it was taken, CLOCK_MONOTONIC ns; 0: nobody wanted to know
 	room   []byte
 }
 
@@ -49,14 +50,18 @@ func (t *tap) Sent(d *stack.Device, frames []link.Frame) {
 		return
 	}
 	for _, c := range r.analysers.conns {
+		var now int64
+		if c.attention.Load()&timed != 0 {
+			now = stack.Now()
+		}
 		for i := range frames {
-			c.noteSent(d.Memory().Bytes(frames[i]))
+			c.noteSent(d.Memory().Bytes(frames[i]), now)
 		}
 	}
 }
 
 //oobnet:hot
-func (c *Conn) noteSent(frame []byte) {
+func (c *Conn) noteSent(frame []byte, now int64) {
 	snap := len(frame)
 	if p := c.program.Load(); p != nil {
 		h, _ := wire.ParseEthernet(frame)
@@ -74,7 +79,7 @@ func (c *Conn) noteSent(frame []byte) {
 		return
 	}
 	s := &q.slots[index]
-	s.b, s.length = s.room[:copy(s.room, frame[:snap])], len(frame)
+	s.b, s.length, s.at = s.room[:copy(s.room, frame[:snap])], len(frame), now
 	if !q.waiting.Push(&index) {
 		// A reader has stopped in the middle of a look.
 		q.giveBack(index)

@@ -9,6 +9,7 @@ import (
 
 	"github.com/oobnet/oobnet/internal/wire"
 	"github.com/oobnet/oobnet/link"
+	"github.com/oobnet/oobnet/stack"
 )
 
 // WriteToAddr sends b as the payload of one frame, from the port's own address;
@@ -21,9 +22,15 @@ import (
 // lost), ENETDOWN, os.ErrDeadlineExceeded, net.ErrClosed.
 //
 //oobnet:hot
-func (c *Conn) WriteToAddr(b []byte, to Addr) (int, error) {
+func (c *Conn) WriteToAddr(b []byte, to Addr) (int, error) { return c.writeTo(b, to, nil) }
+
+// writeTo sends b, and leaves the number of the send in id, unless that is nil or
+// no times of sends are taken.
+//
+//oobnet:hot
+func (c *Conn) writeTo(b []byte, to Addr, id *uint64) (int, error) {
 	if c.cfg.Raw {
-		return c.writeFrame(b, to)
+		return c.writeFrame(b, to, id)
 	}
 	if c.attention.Load()&(gone|writeExpired) != 0 {
 		if err := c.writable(); err != nil {
@@ -41,6 +48,9 @@ func (c *Conn) WriteToAddr(b []byte, to Addr) (int, error) {
 	if err != nil {
 		return 0, c.opError("write", copied(to), err)
 	}
+	if sends := c.times.Sends(); sends != nil {
+		tell(id, sends.Begin(c.dev, &f, stack.Now()))
+	}
 	copy(c.dev.Memory().Buffer(f.Index)[f.Off:], b)
 	if err := c.finish(f, len(b), h); err != nil {
 		return 0, err
@@ -54,7 +64,7 @@ func (c *Conn) WriteTo(b []byte, addr net.Addr) (int, error) {
 	switch {
 	case addr == nil || ok && to == nil:
 		if c.cfg.Raw {
-			return c.writeFrame(b, Addr{})
+			return c.writeFrame(b, Addr{}, nil)
 		}
 		return 0, c.opError("write", nil, syscall.EDESTADDRREQ)
 	case !ok:
@@ -69,18 +79,22 @@ func (c *Conn) WriteTo(b []byte, addr net.Addr) (int, error) {
 // with two. A short frame is padded with zeros to 60 bytes. EMSGSIZE for one
 // that is longer than its header, one tag and the MTU; EINVAL for one without a
 // header; else errors as WriteToAddr has them.
-func (c *Conn) WriteFrame(b []byte) (int, error) { return c.writeFrame(b, Addr{}) }
+func (c *Conn) WriteFrame(b []byte) (int, error) { return c.writeFrame(b, Addr{}, nil) }
 
 //oobnet:hot
-func (c *Conn) writeFrame(b []byte, to Addr) (int, error) {
+func (c *Conn) writeFrame(b []byte, to Addr, id *uint64) (int, error) {
 	if c.attention.Load()&(gone|writeExpired) != 0 {
 		if err := c.writable(); err != nil {
 			return 0, err
 		}
 	}
+	sends, begun := c.begin()
 	f, tci, err := c.build(b, to)
 	if err != nil {
 		return 0, c.opError("write", nil, err)
+	}
+	if sends != nil {
+		tell(id, sends.Begin(c.dev, &f, begun))
 	}
 	if err := c.finishFrame(f, len(b), tci); err != nil {
 		return 0, err
