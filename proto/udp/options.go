@@ -153,6 +153,8 @@ type Stats struct {
 	Errors uint64
 	// Demoted counts the datagrams that were sent in-band.
 	Demoted uint64
+	// TXTimesLost counts the times of sends that found no room.
+	TXTimesLost uint64
 	// Held is how many datagrams wait for a reader, or are leased.
 	Held int
 }
@@ -162,6 +164,6 @@ func (c *Conn) Stats() Stats {
 	return Stats{
 		Received: c.books.Got(), Held: c.books.Held(), InBand: c.stats.inBand.Load(),
 		Full: c.stats.full.Load(), Truncated: c.stats.truncated.Load(), Errors: c.stats.errors.Load(),
-		Demoted: c.stats.demotedSends.Load(),
+		Demoted: c.stats.demotedSends.Load(), TXTimesLost: c.times.Dropped(),
 	}
 }
