@@ -8,7 +8,6 @@ import (
 	"github.com/oobnet/oobnet/filter"
 	"github.com/oobnet/oobnet/internal/stacktest"
 	"github.com/oobnet/oobnet/internal/wire"
-	"github.com/oobnet/oobnet/link"
 	"github.com/oobnet/oobnet/proto/udp"
 	"github.com/oobnet/oobnet/stack"
 )
@@ -75,7 +74,7 @@ func TestVLANPort(t *testing.T) {
 		}
 	}
 
-	if err := b.Stack.SetNeighbor(vlanTheirs, link.MAC(b.peer.MAC)); err != nil {
+	if err := b.Stack.SetNeighbor(vlanTheirs, b.peer.MAC); err != nil {
 		t.Fatal(err)
 	}
 	c := b.listen(netip.AddrPortFrom(netip.Addr{}, echoPort), &udp.Config{Priority: vlanPriority, DSCP: vlanDSCP})
