@@ -58,21 +58,27 @@ func (f TimestampFlags) Check() error {
 	return nil
 }
 
-// Received leaves of a received packet's times those that the flags ask for.
-func (f TimestampFlags) Received(t IOTimes) IOTimes {
+// Received sets into to those of a received packet's times that the flags ask
+// for. It goes field by field: a processor waits for what was just written when
+// it copies the whole.
+//
+//oobnet:hot
+func (f TimestampFlags) Received(t, into *IOTimes) {
+	into.Device, into.Queuing, into.Delivery = 0, 0, 0
+	into.Hardware, into.Clock, into.ID = 0, link.ClockNone, 0
 	if f&TimeRX == 0 {
-		return IOTimes{}
+		return
 	}
-	if f&TimeRXDevice == 0 {
-		t.Device = 0
+	into.Delivery = t.Delivery
+	if f&TimeRXDevice != 0 {
+		into.Device = t.Device
 	}
-	if f&TimeRXQueuing == 0 {
-		t.Queuing = 0
+	if f&TimeRXQueuing != 0 {
+		into.Queuing = t.Queuing
 	}
-	if f&TimeRXHardware == 0 {
-		t.Hardware, t.Clock = 0, link.ClockNone
+	if f&TimeRXHardware != 0 {
+		into.Hardware, into.Clock = t.Hardware, t.Clock
 	}
-	return t
 }
 
 // bufferTimes are the times of the packet in a buffer: they belong to the
@@ -163,31 +169,36 @@ func (b *Batch) StampAt(packets []*Packet, delivery int64) {
 	if times == nil {
 		return
 	}
-	t := IOTimes{Delivery: delivery}
+	var device, queuing int64
 	if r := b.q; r.timesWanted != 0 {
-		t.Device, t.Queuing = r.arrived, r.passed
+		device, queuing = r.arrived, r.passed
 	}
 	for _, p := range packets {
-		if t.Hardware = p.Frame.Time; t.Hardware != 0 {
-			t.Clock = b.Device.rxClock
-		} else {
-			t.Clock = link.ClockNone
-		}
-		(*times)[p.Frame.Index] = bufferTimes{IOTimes: t}
+		e := &(*times)[p.Frame.Index]
+		e.Device, e.Queuing, e.Delivery, e.Hardware = device, queuing, delivery, p.Frame.Time
+		e.to = nil
 		p.Frame.Flags |= link.FlagTimed
 	}
 }
 
-// Times are those of the packet in a received buffer, which Batch.Stamp noted;
-// zero if nobody did. They belong to the buffer's owner.
+// Times sets into to what the flags ask for of the times of the packet in a
+// received buffer, which Batch.Stamp noted; zero if nobody did. They belong to
+// the buffer's owner.
 //
 //oobnet:hot
-func (d *Device) Times(index uint32) IOTimes {
-	if d.packets[index].Frame.Flags&link.FlagTimed == 0 {
-		return IOTimes{}
+func (d *Device) Times(index uint32, flags TimestampFlags, into *IOTimes) {
+	t := &noTimes
+	if d.packets[index].Frame.Flags&link.FlagTimed != 0 {
+		t = &(*d.times.Load())[index].IOTimes
 	}
-	return (*d.times.Load())[index].IOTimes
+	flags.Received(t, into)
+	if into.Hardware != 0 {
+		into.Clock = d.rxClock
+	}
 }
+
+// noTimes are those of a packet that nobody noted any of.
+var noTimes IOTimes
 
 // Now is CLOCK_MONOTONIC in ns: the clock of all times of the stack.
 func Now() int64 { return clock.Now() }

@@ -33,7 +33,7 @@ var ErrTimesLost = errors.New("stack: times of sends were lost: their ring was f
 // have frames on their way for it.
 type TXTimes struct {
 	flags   TimestampFlags
-	records *ring.Ring[IOTimes]
+	records *ring.Ring[txRecord]
 	// numbers counts sends: senders add. lost counts the records that were
 	// dropped since a reader was told: owners of TX queues add, readers swap.
 	numbers, lost atomic.Uint64
@@ -45,13 +45,21 @@ type TXTimes struct {
 	readable chan struct{}
 }
 
+// txRecord is what is known of a send. It has four fields because the compiler
+// moves such a struct in registers: through memory, a processor waits for what
+// was just written.
+type txRecord struct {
+	device, queuing, delivery int64
+	id                        uint64
+}
+
 // NewTXTimes makes one for the points in flags, with room for at least so many
 // records; 0: DefaultTXTimes.
 func NewTXTimes(flags TimestampFlags, room int) *TXTimes {
 	if room == 0 {
 		room = DefaultTXTimes
 	}
-	return &TXTimes{flags: flags, records: ring.New[IOTimes](room), readable: make(chan struct{}, 1)}
+	return &TXTimes{flags: flags, records: ring.New[txRecord](room), readable: make(chan struct{}, 1)}
 }
 
 // Begin begins the record of a frame that its caller is about to build, in a
@@ -65,7 +73,8 @@ func (t *TXTimes) Begin(d *Device, f *link.Frame, delivery int64) uint64 {
 	if times == nil {
 		times = d.makeTimes()
 	}
-	(*times)[f.Index] = bufferTimes{IOTimes: IOTimes{Delivery: delivery, ID: id}, to: t}
+	e := &(*times)[f.Index]
+	e.Delivery, e.ID, e.to = delivery, id, t
 	f.Flags |= link.FlagTimed
 	return id
 }
@@ -74,19 +83,21 @@ func (t *TXTimes) Begin(d *Device, f *link.Frame, delivery int64) uint64 {
 // record is complete at once, and has no Device.
 func (t *TXTimes) Demoted(delivery int64) uint64 {
 	id := t.numbers.Add(1)
-	t.put(IOTimes{Queuing: clock.Now(), Delivery: delivery, ID: id})
+	t.put(0, clock.Now(), delivery, id)
 	return id
 }
 
 // put masks a record and puts it on the ring.
-func (t *TXTimes) put(r IOTimes) {
+//
+//oobnet:hot
+func (t *TXTimes) put(device, queuing, delivery int64, id uint64) {
 	if t.flags&TimeTXDevice == 0 {
-		r.Device = 0
+		device = 0
 	}
 	if t.flags&TimeTXQueuing == 0 {
-		r.Queuing = 0
+		queuing = 0
 	}
-	if !t.records.Push(&r) {
+	if !t.records.Push(&txRecord{device, queuing, delivery, id}) {
 		t.lost.Add(1)
 		t.dropped.Add(1)
 	}
@@ -107,7 +118,11 @@ func (t *TXTimes) Wake() {
 // some were lost since the last call.
 func (t *TXTimes) Take(into []IOTimes) (n int, lost bool) {
 	lost = t.lost.Load() != 0 && t.lost.Swap(0) != 0
-	for n < len(into) && t.records.Pop(&into[n]) {
+	var r txRecord
+	for n < len(into) && t.records.Pop(&r) {
+		o := &into[n]
+		o.Device, o.Queuing, o.Delivery, o.ID = r.device, r.queuing, r.delivery, r.id
+		o.Hardware, o.Clock = 0, link.ClockNone
 		n++
 	}
 	return n, lost
@@ -171,11 +186,11 @@ func haveLeft(times []bufferTimes, frames []link.Frame, now int64) {
 			continue // a received frame, sent as it is
 		}
 		e.to = nil
-		r := e.IOTimes
-		if r.Device, r.Queuing = now, f.Time; r.Queuing == 0 {
-			r.Queuing = now // nothing was before it
+		queuing := f.Time
+		if queuing == 0 {
+			queuing = now // nothing was before it
 		}
-		to.put(r)
+		to.put(now, queuing, e.Delivery, e.ID)
 	}
 }
 
@@ -191,9 +206,7 @@ func (d *Device) neverLeft(f *link.Frame, told bool) {
 	}
 	e := &(*times)[f.Index]
 	if e.to != nil && told {
-		r := e.IOTimes
-		r.Queuing = f.Time
-		e.to.put(r)
+		e.to.put(0, f.Time, e.Delivery, e.ID)
 	}
 	e.to = nil
 }

@@ -78,11 +78,11 @@ func (f *Frame) Outgoing() bool { return f.conn != nil && f.r.outgoing }
 
 // Times of the frame, as SetTimestamping asks for them; zero where none were
 // taken.
-func (f *Frame) Times() stack.IOTimes {
-	if f.conn == nil {
-		return stack.IOTimes{}
+func (f *Frame) Times() (t stack.IOTimes) {
+	if f.conn != nil {
+		f.conn.timesOf(f.r, &t)
 	}
-	return f.conn.timesOf(f.r)
+	return t
 }
 
 // Release gives the buffer back. A second call does nothing.

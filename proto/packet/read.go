@@ -109,7 +109,8 @@ func (c *Conn) ReadBatch(ms []Message) (int, error) {
 func (c *Conn) fill(m *Message, r received) {
 	b := c.bytes(r)
 	m.To = toOf(b)
-	m.WireLen, m.Outgoing, m.Times = c.wireLen(r), r.outgoing, c.timesOf(r)
+	m.WireLen, m.Outgoing = c.wireLen(r), r.outgoing
+	c.timesOf(r, &m.Times)
 	m.N, m.Addr, m.Flags = c.consume(r, m.Buf)
 }
 

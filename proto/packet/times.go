@@ -75,15 +75,14 @@ func tell(to *uint64, id uint64) {
 	}
 }
 
-// timesOf are the times of a frame that the socket asks for.
-func (c *Conn) timesOf(r received) stack.IOTimes {
-	flags := c.times.Flags()
-	switch {
-	case flags&stack.TimeRX == 0:
-		return stack.IOTimes{}
-	case r.outgoing:
+// timesOf sets into to the times of a frame that the socket asks for.
+//
+//oobnet:hot
+func (c *Conn) timesOf(r received, into *stack.IOTimes) {
+	if r.outgoing {
 		at := c.sent.slots[r.index].at
-		return flags.Received(stack.IOTimes{Device: at, Delivery: at})
+		c.times.Flags().Received(&stack.IOTimes{Device: at, Delivery: at}, into)
+		return
 	}
-	return flags.Received(c.dev.Times(r.index))
+	c.dev.Times(r.index, c.times.Flags(), into)
 }

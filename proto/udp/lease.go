@@ -66,11 +66,11 @@ func (d *Datagram) DSCP() int {
 
 // Times of the datagram, as SetTimestamping asks for them; zero where none were
 // taken. Not valid after Release.
-func (d *Datagram) Times() stack.IOTimes {
-	if d.conn == nil {
-		return stack.IOTimes{}
+func (d *Datagram) Times() (t stack.IOTimes) {
+	if d.conn != nil {
+		d.conn.timesOf(&d.r, &t)
 	}
-	return d.conn.timesOf(&d.r)
+	return t
 }
 
 // Release gives the buffer back. A second call does nothing.

@@ -157,7 +157,7 @@ func (c *Conn) ReadBatch(ms []Message) (int, error) {
 //oobnet:hot
 func (c *Conn) fill(m *Message, r *received) {
 	m.DSCP = int(r.tos() >> dscpShift)
-	m.Times = c.timesOf(r)
+	c.timesOf(r, &m.Times)
 	m.N, m.Addr, m.Flags = c.consume(r, m.Buf)
 }
 

@@ -68,16 +68,13 @@ func tell(to *uint64, id uint64) {
 	}
 }
 
-// timesOf are the times of a datagram that the socket asks for.
+// timesOf sets into to the times of a datagram that the socket asks for.
 //
 //oobnet:hot
-func (c *Conn) timesOf(r *received) stack.IOTimes {
-	flags := c.times.Flags()
-	if flags&stack.TimeRX == 0 {
-		return stack.IOTimes{}
-	}
+func (c *Conn) timesOf(r *received, into *stack.IOTimes) {
 	if r.dev == nil {
-		return flags.Received(r.heap.times)
+		c.times.Flags().Received(&r.heap.times, into)
+		return
 	}
-	return flags.Received(r.dev.Times(r.index))
+	r.dev.Times(r.index, c.times.Flags(), into)
 }

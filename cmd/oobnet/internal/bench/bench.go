@@ -52,6 +52,7 @@ type turn func(ctx context.Context, d time.Duration) (figures, error)
 type rowSpec struct {
 	name, unit string
 	metric     string
+	peerMetric string // of the peer; empty: metric
 	ours, peer string // names of contenders
 	peerLabel  string // of the row; empty: the contender's name
 	goal       *float64
@@ -209,7 +210,11 @@ func (rec *Record) skip(o Options, what string, why errSkip) {
 
 func (rec *Record) addRows(c contest, samples map[string][]figures) {
 	for _, spec := range c.rows {
-		ours, peer := series(samples[spec.ours], spec.metric), series(samples[spec.peer], spec.metric)
+		peerMetric := spec.peerMetric
+		if peerMetric == "" {
+			peerMetric = spec.metric
+		}
+		ours, peer := series(samples[spec.ours], spec.metric), series(samples[spec.peer], peerMetric)
 		if len(ours) == 0 || len(peer) == 0 {
 			continue
 		}

@@ -12,16 +12,17 @@ var (
 	goalReceive1400 = report.Goal(1.0 / 15)
 	goalSend64      = report.Goal(1.0 / 35)
 	goalNoAllocs    = report.Goal(0)
+	goalTimes       = report.Goal(1) // of timesBudget
 )
 
 // loopbackSuite compares receive and send of one datagram in memory.
 func loopbackSuite() []contest {
-	return []contest{
+	return append([]contest{
 		loopbackContest("rx", 64, goalReceive64, true, oursReceive(64), gvisorReceive(64), kernelReceive(64)),
 		loopbackContest("rx", 1400, goalReceive1400, false, oursReceive(1400), gvisorReceive(1400), kernelReceive(1400)),
 		loopbackContest("tx", 64, goalSend64, true, oursSend(64), gvisorSend(64), kernelSend(64)),
 		loopbackContest("tx", 1400, nil, false, oursSend(1400), gvisorSend(1400), kernelSend(1400)),
-	}
+	}, timesContests()...)
 }
 
 func loopbackContest(direction string, size int, goal *float64, allocs bool, sides ...contender) contest {

@@ -45,6 +45,7 @@ func TestPeersMoveTheirPackets(t *testing.T) {
 func TestOursMovesItsPackets(t *testing.T) {
 	for name, c := range map[string]contender{
 		"rx64": oursReceive(64), "rx1400": oursReceive(1400), "tx64": oursSend(64), "tx1400": oursSend(1400),
+		"rx64 times": oursReceiveTimes(64), "tx64 times": oursSendTimes(64, false), "tx64 times, batches": oursSendTimes(64, true),
 		"100 sockets": socketsContender(100), "1000 peers": peersContender(1000),
 	} {
 		t.Run(name, func(t *testing.T) {
