@@ -126,6 +126,8 @@ type Stats struct {
 	// Outgoing counts the device's own frames that an analyser got,
 	// OutgoingDropped those for which it had no room.
 	Outgoing, OutgoingDropped uint64
+	// TXTimesLost counts the times of sends that found no room.
+	TXTimesLost uint64
 	// Held is how many received frames wait for a reader, or are leased.
 	Held int
 }
@@ -135,6 +137,7 @@ func (c *Conn) Stats() Stats {
 	st := Stats{
 		Received: c.books.Got(), Held: c.books.Held(), Full: c.stats.full.Load(), NoBuffer: c.stats.noBuffer.Load(),
 		Filtered: c.stats.filtered.Load(), Truncated: c.stats.truncated.Load(),
+		TXTimesLost: c.times.Dropped(),
 	}
 	if c.sent != nil {
 		st.Outgoing, st.OutgoingDropped = c.sent.got.Load(), c.sent.dropped.Load()
