@@ -7,48 +7,70 @@ import (
 	"io"
 	"net/netip"
 	"runtime"
+	"sync/atomic"
 	"time"
 
 	"github.com/oobnet/oobnet/proto/udp"
+	"github.com/oobnet/oobnet/stack"
 )
 
 // mailbox reads the drives' parameters, one after another: an ordinary goroutine
-// with ordinary calls, whose datagrams the cycle carries along.
+// with ordinary calls, but for the sending. That is the cycle's, once its own
+// commands are out: a sender that is preempted in the middle would keep the
+// cycle from the wire, and the cycle would keep it from going on.
 type mailbox struct {
-	conn         *udp.Conn
+	conns [udpDrives]*udp.Conn
+	// ready is a question to be sent, nil: none. Set by talk, taken by the cycle.
+	ready        atomic.Pointer[udp.Lease]
 	told, untold int // parameters; read when talk has returned
 }
 
-func (c *controller) openMailbox() *mailbox {
-	return &mailbox{conn: must(udp.Listen(c.device.Stack(), netip.AddrPortFrom(controllerAddr.Addr(), mailboxPort), nil))}
+// open makes the mailbox's sockets.
+func (m *mailbox) open(s *stack.Stack) {
+	for i := range m.conns {
+		m.conns[i] = must(udp.Dial(s, netip.AddrPort{}, netip.AddrPortFrom(driveAddr(i), mailboxPort), nil))
+	}
 }
 
 // talk asks and reads until ctx ends.
 func (m *mailbox) talk(ctx context.Context) {
 	b := make([]byte, mailboxSize)
 	for n := 0; ctx.Err() == nil; n++ {
-		if m.ask(b, n) == nil {
+		if m.ask(m.conns[n%udpDrives], b, n) == nil {
 			m.told++
 		} else if ctx.Err() == nil {
 			m.untold++
-			time.Sleep(period)
 		}
 	}
-	check(m.conn.Close())
 }
 
 // ask reads parameter n of a drive into b.
-func (m *mailbox) ask(b []byte, n int) error {
-	to := netip.AddrPortFrom(driveAddr(n%udpDrives), mailboxPort)
-	binary.BigEndian.PutUint16(b, uint16(n))
-	_, err := m.conn.WriteToUDPAddrPort(b[:2], to)
-	_ = m.conn.SetReadDeadline(time.Now().Add(100 * time.Millisecond))
-	for from := to; err == nil; {
-		if _, from, err = m.conn.ReadFromUDPAddrPort(b); from == to && binary.BigEndian.Uint16(b) == uint16(n) {
+func (m *mailbox) ask(drive *udp.Conn, b []byte, n int) error {
+	question, err := drive.Reserve(2)
+	if err != nil {
+		return err
+	}
+	binary.BigEndian.PutUint16(question.Payload(), uint16(n))
+	m.ready.Store(&question)
+	_ = drive.SetReadDeadline(time.Now().Add(100 * time.Millisecond))
+	for {
+		if _, err := drive.Read(b); err != nil {
+			if l := m.ready.Swap(nil); l != nil {
+				l.Discard() // no cycle has taken it
+			}
+			return err
+		}
+		if binary.BigEndian.Uint16(b) == uint16(n) {
 			return nil
 		} // else an answer to a question that was given up
 	}
-	return err
+}
+
+// post sends the question that is ready. It is the cycle's.
+func (m *mailbox) post() {
+	if l := m.ready.Swap(nil); l != nil {
+		_ = l.Send() // what does not leave is not answered
+	}
 }
 
 // tolerance is how many cycles a drive may be silent before it is told of.

@@ -25,9 +25,10 @@ type controller struct {
 	commands []udp.Message // one for each drive
 	line     *packet.Conn
 	frame    []byte // for the slaves: a datagram for the state of each, and the image
-	// incomplete images: those that not all slaves had a part in. Counted by the
-	// cycle, read by the report.
+	// incomplete images, that not all slaves had a part in: counted by the cycle,
+	// read by the report.
 	incomplete atomic.Uint64
+	mailbox    mailbox
 }
 
 // axis is one that the controller leads along a path.
@@ -52,6 +53,7 @@ func (c *controller) cycle(now rt.Tick) error {
 		c.axes[i].lead(path(i, now.Number))
 	}
 	c.send()
+	c.mailbox.post()
 	return c.movePlant()
 }
 

@@ -75,9 +75,9 @@ func main() {
 
 // run runs the cycle until ctx ends, and beside it what has time, and reports.
 func (c *controller) run(ctx context.Context, out io.Writer, cfg *rt.Config, memory int64, garbage int) *rt.Cycle {
-	cycle, mailbox := must(rt.NewCycle(cfg)), c.openMailbox()
+	cycle := must(rt.NewCycle(cfg))
 	var beside sync.WaitGroup
-	beside.Go(func() { mailbox.talk(ctx) })
+	beside.Go(func() { c.mailbox.talk(ctx) })
 	beside.Go(func() { c.watch(ctx, out) })
 	beside.Go(func() { litter(ctx, garbage) })
 	loop := func() {
@@ -94,6 +94,6 @@ func (c *controller) run(ctx context.Context, out io.Writer, cfg *rt.Config, mem
 	for _, refused := range cycle.Report().Refused {
 		fmt.Fprintln(out, refused)
 	}
-	c.report(out, cycle, mailbox)
+	c.report(out, cycle)
 	return cycle
 }

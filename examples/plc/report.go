@@ -10,7 +10,7 @@ import (
 )
 
 // report prints what the run was.
-func (c *controller) report(out io.Writer, cycle *rt.Cycle, m *mailbox) {
+func (c *controller) report(out io.Writer, cycle *rt.Cycle) {
 	s, work, late := cycle.Stats(), cycle.Work(), cycle.Latency()
 	fmt.Fprintf(out, "deadlines   %d met, %d missed\n", s.Cycles-s.Overruns, s.Overruns+s.Missed)
 	fmt.Fprintf(out, "work        worst %v, p50 %v, p99.9 %v\n", ns(work.Max()), ns(work.Quantile(0.5)), ns(work.Quantile(0.999)))
@@ -21,7 +21,7 @@ func (c *controller) report(out io.Writer, cycle *rt.Cycle, m *mailbox) {
 	}
 	fmt.Fprintf(out, "exchange    %d answers missing, %d images incomplete; axes off their paths by %.6f mm at most\n",
 		lost, c.incomplete.Load(), float64(worst)/1e6)
-	fmt.Fprintf(out, "mailbox     %d parameters read, %d not\n", m.told, m.untold)
+	fmt.Fprintf(out, "mailbox     %d parameters read, %d not\n", c.mailbox.told, c.mailbox.untold)
 	fmt.Fprintf(out, "jitter      worst %v\n", ns(late.Max()))
 	histogram(out, late)
 }

@@ -63,6 +63,7 @@ func newController(l link.Link) *controller {
 	c.drives = must(udp.Listen(c.device.Stack(), netip.AddrPortFrom(controllerAddr.Addr(), cyclicPort),
 		&udp.Config{Handler: c.answered, NoWait: true, Priority: urgent, OnMiss: udp.MissFail}))
 	c.line = must(packet.Listen(port, etherType, &packet.Config{Handler: c.returned, NoWait: true, Priority: urgent}))
+	c.mailbox.open(c.device.Stack())
 	return c
 }
 
