@@ -3,6 +3,7 @@ package afxdp
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/asm"
@@ -48,6 +49,9 @@ func linkEntry(x *filter.XDP, how redirects, m *gateMaps) error {
 		entry = append(entry, clearMark(m)...)
 	}
 	entry = append(entry, asm.Call.Label(callee[0].Symbol()))
+	if slices.ContainsFunc(callee, func(i asm.Instruction) bool { return calls(&i, asm.FnTailCall) }) {
+		entry = append(entry, forgetResult()...)
+	}
 	if x.Actions {
 		entry = append(entry, takeAction(how, m)...)
 	} else {
@@ -57,6 +61,20 @@ func linkEntry(x *filter.XDP, how redirects, m *gateMaps) error {
 	p.Instructions = append(countAndReturn(entry, m), callee...)
 	p.Name, p.Type, p.AttachType = filterName, ebpf.XDP, ebpf.AttachXDP
 	return nil
+}
+
+// forgetResult leaves R0 as it is, and has the verifier think that it may be
+// anything. A tail call from a function returns what the other program says, but
+// kernels before 6.19 believe that the function returns only what is written in
+// it, and take out the branches of the entry for everything else: what the other
+// program says then passes for one of those values. A number that the verifier
+// cannot know, applied twice, is no change that it could follow.
+func forgetResult() asm.Instructions {
+	return asm.Instructions{
+		asm.LoadMem(asm.R1, regContext, xdpMDQueue, asm.Word),
+		asm.Xor.Reg32(asm.R0, asm.R1),
+		asm.Xor.Reg32(asm.R0, asm.R1),
+	}
 }
 
 // describe gives the entry what the function has of types and source lines: the

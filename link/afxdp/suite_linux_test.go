@@ -54,7 +54,29 @@ func newPacketPeer(t testing.TB, h *netnstest.Host, etherType uint16) *packetPee
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { f.Close() })
+	if err := roomy(f); err != nil {
+		t.Fatal(err)
+	}
 	return &packetPeer{f: f, b: make([]byte, 1<<16)}
+}
+
+// peerRoom is a packet socket's receive buffer, bytes: 4096 short frames with
+// what the kernel counts of its own for each. The usual 208 KiB hold some 250,
+// which a test that is slow to look, on a loaded machine, is sent in a moment.
+const peerRoom = 4 << 20
+
+func roomy(f *os.File) error {
+	c, err := f.SyscallConn()
+	if err != nil {
+		return err
+	}
+	var failed error
+	if err := c.Control(func(fd uintptr) {
+		failed = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, peerRoom)
+	}); err != nil {
+		return err
+	}
+	return failed
 }
 
 func (p *packetPeer) Send(frame []byte) error {

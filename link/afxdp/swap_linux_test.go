@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -21,12 +22,17 @@ type tally map[uint32]int
 
 func (n tally) note(frame []byte) { n[binary.BigEndian.Uint32(frame[ethernetHeader+1:])]++ }
 
+// flowWindow bounds the frames of a flow that are on their way: all queues
+// between sender and receivers hold more.
+const flowWindow = 128
+
 // flow sends numbered frames until told to stop, and collects what comes to
 // us and to the kernel.
 type flow struct {
 	r            *filterRig
 	sent         uint32
 	us, kernel   tally
+	came         atomic.Uint32 // frames that came, to the one or the other
 	stop         chan struct{}
 	sender, taps sync.WaitGroup
 }
@@ -44,10 +50,10 @@ func startFlow(r *filterRig) *flow {
 				r.t.Error(err)
 				return
 			}
-			// A frame is where it belongs before Send returns: so many are on
-			// their way at most that no queue overflows.
-			if f.sent++; f.sent%64 == 0 {
-				time.Sleep(time.Millisecond)
+			f.sent++
+			// One that is lost is found in the end, by its number.
+			for deadline := time.Now().Add(2 * time.Second); f.sent-f.came.Load() >= flowWindow && time.Now().Before(deadline); {
+				time.Sleep(100 * time.Microsecond)
 			}
 		}
 	})
@@ -56,6 +62,7 @@ func startFlow(r *filterRig) *flow {
 			got := r.receive(silence)
 			if got != nil {
 				f.us.note(got)
+				f.came.Add(1)
 				continue
 			}
 			select {
@@ -70,6 +77,7 @@ func startFlow(r *filterRig) *flow {
 			got, err := r.kernel.Receive(silence)
 			if err == nil {
 				f.kernel.note(got)
+				f.came.Add(1)
 				continue
 			}
 			select {

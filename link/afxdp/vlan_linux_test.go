@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/oobnet/oobnet/filter"
 	"github.com/oobnet/oobnet/internal/leaktest"
 	"github.com/oobnet/oobnet/internal/netnstest"
 	"github.com/oobnet/oobnet/link"
@@ -48,8 +49,10 @@ func TestVLAN(t *testing.T) {
 	}
 }
 
-// TestVLANKernel talks to a VLAN interface of the kernel's, whose tags travel
-// beside the frame as long as they can.
+// TestVLANKernel talks to a VLAN interface of the kernel's. Its tags are in the
+// frames if the peer's device inserts none; otherwise they travel beside them,
+// over a wire without hardware to the end, and no XDP program sees them: then
+// the frame is the kernel's, and must not come here without its tag.
 func TestVLANKernel(t *testing.T) {
 	for _, offloads := range []netnstest.Offloads{netnstest.OffloadsOffB, netnstest.OffloadsOn} {
 		w := netnstest.NewPair(t, &netnstest.Config{AddrA: prefixA, AddrB: prefixB, Offloads: offloads})
@@ -65,8 +68,14 @@ func TestVLANKernel(t *testing.T) {
 		if _, err := c.Write([]byte("hello")); err != nil {
 			t.Fatal(err)
 		}
-		if f := b.receive(time.Second); len(f) < 18 || f[12] != 0x81 || f[13] != 0 || f[15] != 5 || f[16] != 8 || f[17] != 6 {
+		f := b.receive(time.Second)
+		good := len(f) >= 18 && f[12] == 0x81 && f[13] == 0 && f[15] == 5 && f[16] == 8 && f[17] == 6
+		beside := offloads == netnstest.OffloadsOn && f == nil && b.FilterStats().Verdicts[filter.Skip] > 0
+		if !good && !beside {
 			t.Errorf("offloads %v: want the kernel's ARP request on VLAN 5, got % x; filter %+v", offloads, f, b.FilterStats())
+		}
+		if beside {
+			t.Log("tags that the peer's device is to insert are beside the frame")
 		}
 	}
 }
