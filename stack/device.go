@@ -51,8 +51,21 @@ type DeviceConfig struct {
 	// anew when there are more queues; empty: not pinned.
 	RXCPUs, TXCPUs []int
 	// Priority of the threads in SCHED_FIFO, 1 to 99; 0: ordinary scheduling.
-	// EVL's threads run at 50. What the machine refuses is in Threads.
+	// EVL's threads run at EVLPriority. Threads with a priority have timers that
+	// are exact, and a stack that is there before they begin. What the machine
+	// refuses, here and below, is in Threads.
 	Priority int
+	// LockMemory keeps all memory of the process in RAM, for as long as it runs.
+	// It is refused where the amount of locked memory is limited: the Go runtime
+	// would not survive to meet that limit.
+	LockMemory bool
+	// Prefault touches what a device has on the heap, for its packets and its
+	// queues, before the first one comes. The link's own memory always is.
+	Prefault bool
+	// Watchdog measures each step of the device's threads, for DeviceStats, and
+	// counts those that take longer; negative: it counts none; 0: it is off, and
+	// costs nothing. On, it takes two or three readings of the clock a step.
+	Watchdog time.Duration
 }
 
 // complete fills in defaults and checks the rest against the link.
@@ -166,7 +179,11 @@ type Device struct {
 	// inBandNoBuffer counts frames of the in-band stage that found the pool
 	// (its share of it) empty.
 	inBandNoBuffer atomic.Uint64
-	polling        atomic.Bool
+	// watched says that the watchdog was on, once: set by SetWatchdog, read by Stats.
+	watched atomic.Bool
+	// refused is what the machine refused of the options that are not a thread's.
+	refused error
+	polling atomic.Bool
 	stopping       atomic.Bool
 	closing        chan struct{}
 
@@ -221,6 +238,8 @@ func (s *Stack) Attach(l link.Link, cfg *DeviceConfig) (*Device, error) {
 	for _, p := range s.protocols() {
 		p.Attached(d)
 	}
+	d.settleMemory()
+	d.SetWatchdog(d.cfg.Watchdog)
 	d.start()
 	return d, nil
 }
@@ -238,6 +257,7 @@ func (d *Device) build(orders []Discipline) {
 	for i := range d.layout.Queues {
 		q := d.link.Queue(i)
 		r := &rxQueue{dev: d, q: q, number: i, returned: ring.Nil, spare: make([]uint32, 0, 2*MaxBatch), demote: newDemoteQueue(d.layout.BufferSize, &d.inBandThread)}
+		r.watch.Init("rx", "wait")
 		r.run = Batch{Device: d, Packets: r.room[:0], q: r}
 		r.watched = Batch{Device: d, Packets: r.watchRoom[:0], q: r}
 		r.home.Init(d.next)
@@ -247,6 +267,7 @@ func (d *Device) build(orders []Discipline) {
 		r.refill()
 		d.rx = append(d.rx, r)
 		t := new(txQueue)
+		t.watch.Init("tx", "wait")
 		t.init(d, q, orders[i])
 		d.tx = append(d.tx, t)
 	}

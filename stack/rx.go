@@ -6,6 +6,7 @@ import (
 	"github.com/oobnet/oobnet/filter"
 	"github.com/oobnet/oobnet/internal/ring"
 	"github.com/oobnet/oobnet/internal/table"
+	"github.com/oobnet/oobnet/internal/watchdog"
 	"github.com/oobnet/oobnet/internal/wire"
 	"github.com/oobnet/oobnet/link"
 )
@@ -69,8 +70,9 @@ type rxQueue struct {
 	stats rxStats
 	// seen are the frames of this step, by what became of them.
 	seen rxCounts
-	// thread is what Threads reports.
+	// thread is what Threads reports, watch what it took for its steps.
 	thread ThreadInfo
+	watch  watchdog.Watch
 }
 
 // rxCounts are the frames of one step; rxStats their totals, which anyone may

@@ -23,6 +23,8 @@ type DeviceStats struct {
 	Filter filter.Stats
 	// Queues are the link's own counters.
 	Queues []link.QueueStats
+	// Threads is what the device's watchdog has seen; nil: it never was on.
+	Threads []ThreadStats
 }
 
 // RXStats counts received frames.
@@ -113,6 +115,7 @@ func (d *Device) Stats() DeviceStats {
 	st.Filter = d.filterStats()
 	st.TX.InBandNoBuffer = d.inBandNoBuffer.Load()
 	st.Pool.RXHeld = d.held()
+	st.Threads = d.threadStats()
 	return st
 }
 

@@ -11,6 +11,14 @@ import (
 	"github.com/oobnet/oobnet/link"
 )
 
+// EVLPriority is the SCHED_FIFO priority of EVL's own RX and TX threads.
+const EVLPriority = 50
+
+// threadStack is the stack of a thread that has a priority, bytes, of which its
+// loop and its handlers may use half without a fault: ten times what the loops
+// use.
+const threadStack = 64 << 10
+
 // ThreadInfo describes a thread of a device.
 type ThreadInfo struct {
 	// Name: the device's name and ".rx" or ".tx", and the queue's number if
@@ -22,7 +30,8 @@ type ThreadInfo struct {
 	// it is pinned or has a priority, because waking a thread takes twice the
 	// time of waking a goroutine.
 	Own bool
-	// Refused says which of its options the machine refused; nil: none.
+	// Refused says which of its options, and of those of the whole device, the
+	// machine refused; nil: none.
 	Refused error
 }
 
@@ -73,6 +82,9 @@ func (d *Device) start() {
 func (d *Device) spawn(info *ThreadInfo, suffix string, queue int, cpus []int, loop func()) {
 	info.Name = threadName(d.name, suffix, queue, len(d.rx))
 	o := rt.Options{Name: info.Name, Priority: d.cfg.Priority}
+	if o.Priority > 0 {
+		o.TimerSlack, o.Stack = time.Nanosecond, threadStack
+	}
 	if len(cpus) > 0 {
 		o.CPUs = cpus[queue%len(cpus) : queue%len(cpus)+1]
 	}
@@ -97,7 +109,10 @@ func (r *rxQueue) loop() {
 	var last, gap int64 // when the last frame came, and the gap before it
 	spinning := false
 	for !r.dev.stopping.Load() && !r.dev.dead.Load() {
-		if r.step(MaxBatch) > 0 {
+		r.watch.Begin(stepWork)
+		n := r.step(MaxBatch)
+		r.watch.End(stepWork)
+		if n > 0 {
 			spinning = false
 			continue
 		}
@@ -114,7 +129,10 @@ func (r *rxQueue) loop() {
 				continue
 			}
 		}
-		if err := r.q.WaitReceive(wait); err != nil {
+		r.watch.Begin(stepWait)
+		err := r.q.WaitReceive(wait)
+		r.watch.End(stepWait)
+		if err != nil {
 			if !errors.Is(err, net.ErrClosed) {
 				r.dev.died(err)
 			}
@@ -130,8 +148,13 @@ func (t *txQueue) loop() {
 	}
 	pushed := func() bool { return t.dev.stopping.Load() || t.pushed() }
 	for !t.dev.stopping.Load() {
+		t.watch.Begin(stepWork)
+		if t.drain() {
+			t.watch.End(stepWork)
+			continue
+		}
+		t.watch.Next(stepWork, stepWait)
 		switch {
-		case t.drain():
 		case t.idle() || t.owner.Load() != txFree:
 			t.thread.park(work)
 		case t.awaitRoom():
@@ -140,6 +163,7 @@ func (t *txQueue) loop() {
 			// this thread when it has.
 			t.thread.park(pushed)
 		}
+		t.watch.End(stepWait)
 	}
 }
 
@@ -180,12 +204,16 @@ func (d *Device) Poll(budget int) (int, error) {
 	defer d.polling.Store(false)
 	n := 0
 	for _, r := range d.rx {
+		r.watch.Begin(stepWork)
 		n += r.step(max(budget, 0))
+		r.watch.End(stepWork)
 	}
 	for _, t := range d.tx {
+		t.watch.Begin(stepWork)
 		for left := t.waiting.Load() + t.waitingInBand.Load(); left > 0 && t.drain(); left -= txBurstInBand {
 		}
 		t.tryReclaim()
+		t.watch.End(stepWork)
 	}
 	return n, nil
 }
@@ -225,7 +253,10 @@ func (d *Device) Wait(timeout time.Duration) error {
 	if err := d.beginPoll(); err != nil {
 		return err
 	}
+	watch := &d.rx[0].watch
+	watch.Begin(stepWait)
 	err := d.rx[0].q.WaitReceive(timeout)
+	watch.End(stepWait)
 	d.polling.Store(false)
 	return err
 }
@@ -254,6 +285,9 @@ func (d *Device) Threads() (infos []ThreadInfo) {
 	}
 	for _, t := range d.tx {
 		infos = append(infos, t.info)
+	}
+	for i := range infos {
+		infos[i].Refused = errors.Join(infos[i].Refused, d.refused)
 	}
 	return infos
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/oobnet/oobnet/internal/clock"
 	"github.com/oobnet/oobnet/internal/ring"
+	"github.com/oobnet/oobnet/internal/watchdog"
 	"github.com/oobnet/oobnet/link"
 )
 
@@ -93,6 +94,7 @@ type txQueue struct {
 
 	thread parker
 	info   ThreadInfo
+	watch  watchdog.Watch
 	// Written by the owner, read by Stats. books are of the bands.
 	packets, bytes, errors, astray atomic.Uint64
 	books                          [Priorities + 1]bandBooks
