@@ -182,10 +182,10 @@ type Device struct {
 	// watched says that the watchdog was on, once: set by SetWatchdog, read by Stats.
 	watched atomic.Bool
 	// refused is what the machine refused of the options that are not a thread's.
-	refused error
-	polling atomic.Bool
-	stopping       atomic.Bool
-	closing        chan struct{}
+	refused  error
+	polling  atomic.Bool
+	stopping atomic.Bool
+	closing  chan struct{}
 
 	closeMu sync.Mutex
 	closed  bool
