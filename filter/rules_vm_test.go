@@ -1,0 +1,56 @@
+package filter
+
+import (
+	"encoding/binary"
+	"testing"
+
+	"github.com/oobnet/oobnet/filter/vm"
+	"github.com/oobnet/oobnet/internal/filtertest"
+)
+
+// The XDP program of rules says in the virtual machine what the definition
+// says, and so what the matcher and the kernel say, and counts the same hits.
+func TestVMIsReference(t *testing.T) {
+	dice := newDice(t)
+	for range 60 {
+		d := draw(t, dice)
+		x, err := d.rules.XDP()
+		if err != nil {
+			t.Fatal(err)
+		}
+		machine, err := vm.New(x.Spec, x.Entry, nil)
+		if err != nil {
+			t.Fatalf("%v\n%v", err, d.rules)
+		}
+		runner := machine.Runner(0)
+		for range 300 {
+			frame := filtertest.Frame(dice)
+			want := d.decide(t, frame, 0, false)
+			code, fault := runner.Run(&vm.Context{Buffer: frame, Len: len(frame)})
+			if fault != 0 {
+				t.Fatalf("frame % x: %v at %s, by\n%v", frame, fault, runner.Where(), d.rules)
+			}
+			if Verdict(code) != want {
+				t.Fatalf("frame % x: the virtual machine says %v, want %v, by\n%v", frame, Verdict(code), want, d.rules)
+			}
+		}
+		d.checkHits(t, "the virtual machine", vmHits(t, machine.Map(x.RuleHits)))
+	}
+}
+
+// vmHits reads the counters of the rules.
+func vmHits(t testing.TB, m *vm.Map) []uint64 {
+	t.Helper()
+	hits := make([]uint64, m.MaxEntries())
+	err := m.Each(func(key, value []byte) bool {
+		for len(value) > 0 {
+			hits[binary.NativeEndian.Uint32(key)] += binary.NativeEndian.Uint64(value)
+			value = value[8:]
+		}
+		return true
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return hits
+}
