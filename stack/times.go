@@ -127,7 +127,7 @@ func (s *Stack) SetTimestamping(before, after TimestampFlags) {
 	s.rxWanted.Add(after.rxWants() - before.rxWants())
 }
 
-// TimesWanted: some socket wants times of what it receives.
+// TimesWanted reports whether some socket wants times of what it receives.
 func (s *Stack) TimesWanted() bool { return s.rxWanted.Load() != 0 }
 
 // makeTimes makes the room for the times of each buffer, once.

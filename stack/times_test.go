@@ -31,7 +31,8 @@ func sendTimed(t testing.TB, d *stack.Device, times *stack.TXTimes, priority int
 	if err != nil {
 		t.Fatal(err)
 	}
-	id := times.Begin(d, &f, stack.Now())
+	id := times.Begin(d, f.Index, stack.Now())
+	f.Flags |= link.FlagTimed
 	return id, d.Send(rawFrame(d, f, []byte{1, 2}), 0, priority)
 }
 
@@ -249,7 +250,8 @@ func TestManyOwnersCompleteForOneSocket(t *testing.T) {
 					t.Error(err)
 					return
 				}
-				times.Begin(a.Device, &f, stack.Now())
+				times.Begin(a.Device, f.Index, stack.Now())
+				f.Flags |= link.FlagTimed
 				if err := a.Device.Send(rawFrame(a.Device, f, []byte{1, 2}), s, 0); err != nil {
 					dropped.Add(1)
 				} else {

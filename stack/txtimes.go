@@ -63,19 +63,19 @@ func NewTXTimes(flags TimestampFlags, room int) *TXTimes {
 }
 
 // Begin begins the record of a frame that its caller is about to build, in a
-// buffer of d that it owns, and returns the send's number. delivery is Now's.
-// The record is lost if the frame is not sent.
+// buffer of d that it owns, and returns the send's number. The caller gives the
+// frame link.FlagTimed. delivery is Now's. The record is lost if the frame is
+// not sent.
 //
 //oobnet:hot
-func (t *TXTimes) Begin(d *Device, f *link.Frame, delivery int64) uint64 {
+func (t *TXTimes) Begin(d *Device, index uint32, delivery int64) uint64 {
 	times := d.times.Load()
 	id := t.numbers.Add(1)
 	if times == nil {
 		times = d.makeTimes()
 	}
-	e := &(*times)[f.Index]
+	e := &(*times)[index]
 	e.Delivery, e.ID, e.to = delivery, id, t
-	f.Flags |= link.FlagTimed
 	return id
 }
 

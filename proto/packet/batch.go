@@ -79,7 +79,8 @@ func (c *Conn) addToBatch(ms []Message, i int) error {
 		return c.opError("write", copied(m.Addr), err)
 	}
 	if sends != nil {
-		m.Times = stack.IOTimes{ID: sends.Begin(c.dev, &f, c.batch.begun)}
+		f.Flags |= link.FlagTimed
+		m.Times = stack.IOTimes{ID: sends.Begin(c.dev, f.Index, c.batch.begun)}
 	}
 	if c.batch.n == 0 {
 		c.batch.first = i

@@ -205,7 +205,8 @@ func (l *Lease) end() error {
 	}
 	l.conn = nil
 	if sends, begun := c.begin(); sends != nil {
-		l.id = sends.Begin(c.dev, &l.f, begun)
+		l.f.Flags |= link.FlagTimed
+		l.id = sends.Begin(c.dev, l.f.Index, begun)
 	}
 	return nil
 }

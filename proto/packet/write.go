@@ -49,7 +49,8 @@ func (c *Conn) writeTo(b []byte, to Addr, id *uint64) (int, error) {
 		return 0, c.opError("write", copied(to), err)
 	}
 	if sends := c.times.Sends(); sends != nil {
-		tell(id, sends.Begin(c.dev, &f, stack.Now()))
+		f.Flags |= link.FlagTimed
+		tell(id, sends.Begin(c.dev, f.Index, stack.Now()))
 	}
 	copy(c.dev.Memory().Buffer(f.Index)[f.Off:], b)
 	if err := c.finish(f, len(b), h); err != nil {
@@ -94,7 +95,8 @@ func (c *Conn) writeFrame(b []byte, to Addr, id *uint64) (int, error) {
 		return 0, c.opError("write", nil, err)
 	}
 	if sends != nil {
-		tell(id, sends.Begin(c.dev, &f, begun))
+		f.Flags |= link.FlagTimed
+		tell(id, sends.Begin(c.dev, f.Index, begun))
 	}
 	if err := c.finishFrame(f, len(b), tci); err != nil {
 		return 0, err

@@ -108,7 +108,8 @@ func (c *Conn) addToBatch(ms []Message, i int) error {
 		return c.opError("write", net.UDPAddrFromAddrPort(to), err)
 	}
 	if sends := c.times.Sends(); sends != nil {
-		c.beginInBatch(sends, m, e, &f)
+		f.Flags |= link.FlagTimed
+		c.beginInBatch(sends, m, e, f.Index)
 	}
 	buf := e.Via.(*stack.Port).Device().Memory().Buffer(f.Index)
 	copy(buf[f.Off:], m.Buf)
@@ -125,11 +126,11 @@ func (c *Conn) addToBatch(ms []Message, i int) error {
 
 // beginInBatch begins the record of a frame's times. Those that share a doorbell
 // share the time at which the first of them began to be built.
-func (c *Conn) beginInBatch(sends *stack.TXTimes, m *Message, e *arp.Entry, f *link.Frame) {
+func (c *Conn) beginInBatch(sends *stack.TXTimes, m *Message, e *arp.Entry, index uint32) {
 	if c.batch.n == 0 {
 		c.batch.begun = stack.Now()
 	}
-	m.Times = stack.IOTimes{ID: sends.Begin(e.Via.(*stack.Port).Device(), f, c.batch.begun)}
+	m.Times = stack.IOTimes{ID: sends.Begin(e.Via.(*stack.Port).Device(), index, c.batch.begun)}
 }
 
 // allocInBatch makes room for one more frame on an entry's port. What is in

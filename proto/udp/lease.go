@@ -192,7 +192,8 @@ func (l *Lease) send(to netip.AddrPort) error {
 	}
 	l.conn = nil
 	if sends := c.times.Sends(); sends != nil {
-		l.id = sends.Begin(l.dev, &l.f, stack.Now())
+		l.f.Flags |= link.FlagTimed
+		l.id = sends.Begin(l.dev, l.f.Index, stack.Now())
 	}
 	return c.finish(l.f, l.size, to.Port(), e)
 }

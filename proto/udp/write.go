@@ -216,7 +216,8 @@ func (c *Conn) send(b []byte, to netip.AddrPort, e *arp.Entry, id *uint64) (int,
 		}
 	}
 	if sends := c.times.Sends(); sends != nil {
-		tell(id, sends.Begin(dev, &f, stack.Now()))
+		f.Flags |= link.FlagTimed
+		tell(id, sends.Begin(dev, f.Index, stack.Now()))
 	}
 	copy(dev.Memory().Buffer(f.Index)[f.Off:], b)
 	if err := c.finish(f, len(b), to.Port(), e); err != nil {
