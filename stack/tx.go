@@ -85,6 +85,9 @@ type txQueue struct {
 	// sent is what is not in the queue's counters yet, and portSent what is not
 	// in those of port: locked additions wait for the next reclaim.
 	sent, portSent frameCount
+	// leftAt is the device point of the frames that are being given to the link;
+	// 0: nobody wants it.
+	leftAt int64
 	port           *Port
 	one            [1]link.Frame
 	burst          [txBurst]link.Frame
@@ -210,9 +213,8 @@ func (t *txQueue) pass(frames []link.Frame) (took int, err error) {
 	if t.unreclaimed += len(frames); t.unreclaimed >= txReclaim {
 		t.reclaim()
 	}
-	times, now := t.dev.times.Load(), int64(0)
-	if times != nil {
-		now = leaving(frames)
+	if t.dev.times.Load() != nil {
+		t.leaving(frames)
 	}
 	if took = t.q.Send(frames); took == 0 {
 		// A full ring may be full of what has left.
@@ -231,8 +233,8 @@ func (t *txQueue) pass(frames []link.Frame) (took int, err error) {
 		t.errors.Add(1)
 		t.dev.linkFailed(err)
 	}
-	if now != 0 {
-		haveLeft(*times, frames[:took], now)
+	if t.leftAt != 0 {
+		t.haveLeft(frames[:took])
 	}
 	return took, err
 }

@@ -157,24 +157,27 @@ func CheckTXTimes(room int) error {
 	return nil
 }
 
-// leaving reads the clock if times of one of the frames are wanted; 0: no. Owner
-// of a TX queue only, before it gives the frames to the link.
+// leaving reads the clock if times of one of the frames are wanted. Owner only,
+// before it gives them to the link.
 //
 //oobnet:hot
-func leaving(frames []link.Frame) int64 {
+func (t *txQueue) leaving(frames []link.Frame) {
+	t.leftAt = 0
 	for i := range frames {
 		if frames[i].Flags&link.FlagTimed != 0 {
-			return clock.Now()
+			t.leftAt = clock.Now()
+			return
 		}
 	}
-	return 0
 }
 
 // haveLeft completes the records of frames that the link took. The entries are
-// the queue's owner's until it reclaims.
+// the owner's until it reclaims.
 //
 //oobnet:hot
-func haveLeft(times []bufferTimes, frames []link.Frame, now int64) {
+func (t *txQueue) haveLeft(frames []link.Frame) {
+	times, now := *t.dev.times.Load(), t.leftAt
+	t.leftAt = 0
 	for i := range frames {
 		f := &frames[i]
 		if f.Flags&link.FlagTimed == 0 {
