@@ -3,11 +3,15 @@ package bench
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
+	"time"
 
 	"github.com/oobnet/oobnet/cmd/oobnet/internal/report"
 	"github.com/oobnet/oobnet/filter"
+	"github.com/oobnet/oobnet/filter/vm"
 	"github.com/oobnet/oobnet/internal/wire"
 )
 
@@ -92,7 +96,7 @@ func filterSuite() []contest {
 			rulesContest("rules_"+s.name, s, s.matcher),
 			rulesContest("rules_xdp_"+s.name, s, s.xdp))
 	}
-	return cs
+	return append(cs, vmContest())
 }
 
 func rulesContest(name string, s ruleShape, side func(n int) contender) contest {
@@ -126,4 +130,94 @@ func (s ruleShape) matcher(n int) contender {
 		}}
 		return p.turn, nothing, nil
 	}}
+}
+
+// vmBound is the most that an instruction may take in the virtual machine, ns.
+const vmBound = 6
+
+// goalVM: within the bound.
+var goalVM = report.Goal(1)
+
+// vmContest has the programs of rule sets run in the virtual machine.
+func vmContest() contest {
+	return contest{
+		suite: "filter", name: "vm_instruction", contenders: []contender{vmContender(), boundContender()},
+		rows: []rowSpec{{name: "vm_instruction", unit: "ns", metric: "ns", ours: "vm", peer: "bound", goal: goalVM}},
+	}
+}
+
+// boundContender is no contender, but a number to keep to.
+func boundContender() contender {
+	return contender{name: "bound", setUp: func(context.Context) (turn, func(), error) {
+		return func(context.Context, time.Duration) (figures, error) { return figures{"ns": vmBound}, nil }, nothing, nil
+	}}
+}
+
+// vmContender runs the XDP programs of one rule and of many, of each shape, on
+// batches of frames; its figure is the median over the programs.
+func vmContender() contender {
+	return contender{name: "vm", setUp: func(context.Context) (turn, func(), error) {
+		var runs []func() (time.Duration, int, error)
+		for _, s := range ruleShapes {
+			for _, n := range []int{1, manyRules} {
+				run, err := s.inVM(n)
+				if err != nil {
+					return nil, nil, err
+				}
+				runs = append(runs, run)
+			}
+		}
+		return func(ctx context.Context, d time.Duration) (figures, error) { return timeVM(ctx, d, runs) }, nothing, nil
+	}}
+}
+
+// timeVM gives each program its part of the time.
+func timeVM(ctx context.Context, d time.Duration, runs []func() (time.Duration, int, error)) (figures, error) {
+	perInstruction := make([]float64, len(runs))
+	for i, run := range runs {
+		var total time.Duration
+		steps := 0
+		for end := time.Now().Add(d / time.Duration(len(runs))); steps == 0 || time.Now().Before(end); {
+			took, n, err := run()
+			if err = errors.Join(err, ctx.Err()); err != nil {
+				return nil, err
+			}
+			total += took
+			steps += n
+		}
+		perInstruction[i] = float64(total) / float64(steps)
+	}
+	slices.Sort(perInstruction)
+	return figures{"ns": perInstruction[len(perInstruction)/2]}, nil
+}
+
+// inVM returns a function that runs the program of n rules on a batch, and
+// says how long that took and how many instructions it was.
+func (s ruleShape) inVM(n int) (func() (time.Duration, int, error), error) {
+	rules, err := s.rules(n)
+	if err != nil {
+		return nil, err
+	}
+	x, err := rules.XDP()
+	if err != nil {
+		return nil, err
+	}
+	machine, err := vm.New(x.Spec, x.Entry, nil)
+	if err != nil {
+		return nil, err
+	}
+	runner, frames := machine.Runner(0), flowFrames(n)
+	c := new(vm.Context)
+	return func() (time.Duration, int, error) {
+		steps := 0
+		start := time.Now()
+		for _, b := range frames {
+			c.Buffer, c.Off, c.Len = b, 0, len(b)
+			if _, fault := runner.Run(c); fault != 0 {
+				return 0, 0, fmt.Errorf("bench: %w at %s", fault, runner.Where())
+			}
+			steps += runner.Steps()
+		}
+		return time.Since(start), steps, nil
+	}, nil
 }
