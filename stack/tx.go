@@ -87,13 +87,13 @@ type txQueue struct {
 	sent, portSent frameCount
 	// leftAt is the device point of the frames that are being given to the link;
 	// 0: nobody wants it.
-	leftAt int64
-	port           *Port
-	one            [1]link.Frame
-	burst          [txBurst]link.Frame
-	origin         [txBurst]origin
-	exchange       [handOver]Queued
-	done           [txDone]uint32
+	leftAt   int64
+	port     *Port
+	one      [1]link.Frame
+	burst    [txBurst]link.Frame
+	origin   [txBurst]origin
+	exchange [handOver]Queued
+	done     [txDone]uint32
 
 	thread parker
 	info   ThreadInfo
