@@ -25,7 +25,9 @@ type Meta struct {
 	VLAN uint16
 	// Time of a received frame is when the device's own clock saw it, ns, on the
 	// clock that Capabilities.RXClock names; 0: the device has not said. Of a
-	// frame to send, it is the stack's, for when it was queued.
+	// frame to send with FlagLaunchTime, it is when the frame is to leave, on the
+	// clock that Capabilities.LaunchClock names; else it is the stack's, for when
+	// the frame was queued.
 	Time int64
 }
 
@@ -49,4 +51,6 @@ const (
 	// FlagTimed is the stack's: it keeps times of the frame, those of a received
 	// one, or those that the sender of another wants. Links need not look at it.
 	FlagTimed
+	// FlagLaunchTime: the frame is to leave at Meta.Time, and not before.
+	FlagLaunchTime
 )

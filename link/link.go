@@ -131,6 +131,9 @@ type Capabilities struct {
 	TXChecksum bool
 	// RXClock is the clock of Meta.Time of received frames; ClockNone: they have none.
 	RXClock ClockDomain
+	// LaunchClock is the clock by which FlagLaunchTime is honoured on send;
+	// ClockNone: it is not.
+	LaunchClock ClockDomain
 	// MaxBufferSize is the largest Layout.BufferSize, bytes.
 	MaxBufferSize int
 	// RXHeadroom is what the device keeps free before each received frame, bytes.

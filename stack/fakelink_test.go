@@ -46,6 +46,7 @@ type fakeQueue struct {
 	// sent is what the wire saw, doorbells how often it was rung, waits how
 	// often somebody waited for room.
 	sent             [][]byte
+	metas            []link.Meta // of what was sent
 	doorbells, waits int
 	wake             chan struct{}
 }
@@ -221,6 +222,7 @@ func (q *fakeQueue) Send(frames []link.Frame) int {
 	n := min(len(frames), max(0, q.txRoom-len(q.ring)-len(q.done)))
 	for _, f := range frames[:n] {
 		q.sent = append(q.sent, bytes.Clone(q.l.mem.Bytes(f)))
+		q.metas = append(q.metas, f.Meta)
 		if q.hold {
 			q.ring = append(q.ring, f.Index)
 		} else {

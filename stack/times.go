@@ -87,6 +87,8 @@ type bufferTimes struct {
 	IOTimes
 	// to is who wants to know them when the packet has been sent.
 	to *TXTimes
+	// launch is when a packet with link.FlagLaunchTime is to leave.
+	launch int64
 }
 
 // Sockets that want times of what they receive are counted in one word, by the

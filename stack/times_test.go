@@ -2,6 +2,7 @@ package stack_test
 
 import (
 	"errors"
+	"net/netip"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -300,4 +301,91 @@ func TestTimestampFlags(t *testing.T) {
 	if n := stack.NewTXTimes(stack.TimeTX, 0).Room(); n != stack.DefaultTXTimes {
 		t.Errorf("room for %d by default", n)
 	}
+}
+
+// A launch time reaches the link, at once and after a wait, and costs the send
+// none of its own times; a link that has none refuses it.
+func TestLaunchTime(t *testing.T) {
+	leaktest.Check(t)
+	l := newFakeLink(1)
+	l.caps.LaunchClock = link.ClockTAI
+	h := fakeHost(t, l, manual())
+	if err := h.Stack.SetNeighbor(peerAddr, peerMAC); err != nil {
+		t.Fatal(err)
+	}
+	tick(t)
+	c := listen(t, h, h.At(7), nil)
+	defer c.Close()
+	if err := c.SetTimestamping(stack.TimeTX); err != nil {
+		t.Fatal(err)
+	}
+	q := l.queues[0]
+	const at = 1 << 40
+	send := func(launch int64) {
+		t.Helper()
+		lease, err := c.Reserve(10)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if launch != 0 {
+			if err := lease.SetLaunchTime(launch); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := lease.SendTo(netip.AddrPortFrom(peerAddr, 9)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	send(at)
+	l.set(func() { q.txRoom = 0 })
+	send(at + 1)
+	send(0)
+	l.set(func() { q.txRoom = 1024 })
+	h.Poll()
+	if len(q.metas) != 3 {
+		t.Fatalf("%d frames sent, want 3", len(q.metas))
+	}
+	for i, want := range []int64{at, at + 1, 0} {
+		m := q.metas[i]
+		if launches := m.Flags&link.FlagLaunchTime != 0; launches != (want != 0) || launches && m.Time != want {
+			t.Errorf("frame %d: %+v, want it to leave at %d", i, m, want)
+		}
+	}
+	times := make([]stack.IOTimes, 4)
+	if n, err := c.ReadTXTimes(times); n != 3 || err != nil {
+		t.Fatal(n, err)
+	}
+	for i, g := range times[:3] {
+		if g.ID != uint64(i+1) || g.Delivery == 0 || g.Delivery >= g.Queuing || g.Queuing > g.Device || g.Device >= at {
+			t.Errorf("record %d: %+v", i, g)
+		}
+	}
+	if longest := h.Device.Stats().TX.Queueing.Bands[0].LongestWait; longest <= 0 || longest >= at {
+		t.Errorf("the longest wait is %d", longest)
+	}
+	elsewhere, err := c.Reserve(10)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := elsewhere.SetLaunchTime(at); err != nil {
+		t.Fatal(err)
+	}
+	// Nobody knows that neighbour: the datagram would go in-band.
+	if err := elsewhere.SendTo(netip.AddrPortFrom(peerAddr.Next(), 9)); !errors.Is(err, link.ErrNotSupported) {
+		t.Errorf("a launch time in-band: %v", err)
+	}
+	if st := h.Device.Stats().Pool; st.Free != st.Size {
+		t.Errorf("%d of %d buffers free", st.Free, st.Size)
+	}
+	none := fakeHost(t, newFakeLink(1), manual())
+	other := listen(t, none, none.At(7), nil)
+	defer other.Close()
+	lease, err := other.Reserve(10)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := lease.SetLaunchTime(at); !errors.Is(err, link.ErrNotSupported) {
+		t.Errorf("a link without launch times: %v", err)
+	}
+	lease.Discard()
 }

@@ -164,11 +164,39 @@ func CheckTXTimes(room int) error {
 func (t *txQueue) leaving(frames []link.Frame) {
 	t.leftAt = 0
 	for i := range frames {
-		if frames[i].Flags&link.FlagTimed != 0 {
+		f := &frames[i]
+		if f.Flags&link.FlagTimed == 0 {
+			continue
+		}
+		if t.leftAt == 0 {
 			t.leftAt = clock.Now()
-			return
+		}
+		if f.Flags&link.FlagLaunchTime != 0 {
+			t.launch(f)
 		}
 	}
+}
+
+// launch puts a frame's launch time where the link looks for it, and haveLeft
+// back what was there.
+//
+//oobnet:hot
+func (t *txQueue) launch(f *link.Frame) {
+	e := &(*t.dev.times.Load())[f.Index]
+	e.Queuing, f.Time = f.Time, e.launch
+}
+
+// LaunchAt says when the device is to send a frame that its caller builds in a
+// buffer of its own: at, in ns on the link's clock (Capabilities.LaunchClock). It
+// wraps link.ErrNotSupported where a link sends as soon as it can.
+func (d *Device) LaunchAt(f *link.Frame, at int64) error {
+	if d.link.Capabilities().LaunchClock == link.ClockNone {
+		return fmt.Errorf("stack: device %s has no launch times: %w: sleep until then, and send", d.name, link.ErrNotSupported)
+	}
+	e := &(*d.makeTimes())[f.Index]
+	e.launch, e.to = at, nil
+	f.Flags |= link.FlagTimed | link.FlagLaunchTime
+	return nil
 }
 
 // haveLeft completes the records of frames that the link took. The entries are
@@ -184,6 +212,9 @@ func (t *txQueue) haveLeft(frames []link.Frame) {
 			continue
 		}
 		e := &times[f.Index]
+		if f.Flags&link.FlagLaunchTime != 0 {
+			f.Time = e.Queuing
+		}
 		to := e.to
 		if to == nil {
 			continue // a received frame, sent as it is

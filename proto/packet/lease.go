@@ -215,6 +215,19 @@ func (l *Lease) end() error {
 // where no times are taken.
 func (l *Lease) ID() uint64 { return l.id }
 
+// SetLaunchTime says when the device is to send what the lease ends with, in ns
+// on the clock that link.Capabilities.LaunchClock of the lease's device names. It
+// wraps link.ErrNotSupported where a device sends as soon as it can.
+func (l *Lease) SetLaunchTime(at int64) error {
+	if l.conn == nil {
+		return errEnded
+	}
+	if err := l.conn.dev.LaunchAt(&l.f, at); err != nil {
+		return l.conn.opError("set", nil, err)
+	}
+	return nil
+}
+
 // Discard gives the buffer back unsent. A second call does nothing.
 func (l *Lease) Discard() {
 	if l.conn != nil {

@@ -1,6 +1,7 @@
 package udp
 
 import (
+	"fmt"
 	"net"
 	"net/netip"
 	"os"
@@ -185,6 +186,10 @@ func (l *Lease) send(to netip.AddrPort) error {
 		return c.opError("write", net.UDPAddrFromAddrPort(to), err)
 	}
 	if e == nil || e.Via.(*stack.Port).Device() != l.dev || l.size > int(e.MTU)-headersLen {
+		if l.f.Flags&link.FlagLaunchTime != 0 {
+			l.Discard()
+			return c.opError("write", net.UDPAddrFromAddrPort(to), errLaunchElsewhere)
+		}
 		// Another device's, or the in-band stage's: the bytes move once.
 		_, err := c.send(l.Payload(), to, e, &l.id)
 		l.Discard()
@@ -202,6 +207,19 @@ func (l *Lease) send(to netip.AddrPort) error {
 // where no times are taken.
 func (l *Lease) ID() uint64 { return l.id }
 
+// SetLaunchTime says when the device is to send what the lease ends with, in ns
+// on the clock that link.Capabilities.LaunchClock of the lease's device names. It
+// wraps link.ErrNotSupported where a device sends as soon as it can.
+func (l *Lease) SetLaunchTime(at int64) error {
+	if l.conn == nil {
+		return errEnded
+	}
+	if err := l.dev.LaunchAt(&l.f, at); err != nil {
+		return l.conn.opError("set", nil, err)
+	}
+	return nil
+}
+
 // Discard gives the buffer back unsent. A second call does nothing.
 func (l *Lease) Discard() {
 	if l.conn != nil {
@@ -209,6 +227,10 @@ func (l *Lease) Discard() {
 		l.conn = nil
 	}
 }
+
+// errLaunchElsewhere is for a launch time that is another device's than the one by
+// which the datagram would leave.
+var errLaunchElsewhere = fmt.Errorf("the way there is not by the lease's device, which has the launch time: %w", link.ErrNotSupported)
 
 // errEnded is for a lease that was used before.
 var errEnded = &net.OpError{Op: "write", Net: "udp", Err: os.ErrInvalid}
