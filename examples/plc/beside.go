@@ -40,6 +40,7 @@ func (m *mailbox) talk(ctx context.Context) {
 			m.told++
 		} else if ctx.Err() == nil {
 			m.untold++
+			time.Sleep(period) // it may have failed at once
 		}
 	}
 }

@@ -4,9 +4,7 @@ import "encoding/binary"
 
 // EtherCAT on the wire (ETG.1000.4, IEC 61158-4-12), numbers little-endian:
 //
-//	Ethernet header  │ length 11 bits, 0, type 4 bits: 1 │ datagram │ datagram ...
-//	of type 0x88a4   │
-//
+//	Ethernet, 0x88a4: │ length 11 bits, 0, type 4 bits: 1 │ datagram │ datagram ...
 //	datagram: command 8, index 8, address 32, length 11, 0, more follow 1,
 //	          interrupt 16, data, working counter 16
 //
@@ -18,12 +16,11 @@ const (
 	lengthMask = 0x07ff
 	more       = 1 << 15
 	overhead   = 10 + 2 // bytes of a datagram's header and working counter
-
-	aprd     = 1      // read of the slave at a position: each adds 1 to it, who gets 0 is meant
-	lrw      = 12     // read and write of the image that all slaves share
-	both     = 1 + 2  // what a slave counts that has read (2) and written (1) the image
-	alStatus = 0x0130 // the register of a slave's state, 16 bits
-	alOp     = 8      // the state in which it takes part
+	aprd       = 1      // read of the slave at a position: each adds 1 to it, who gets 0 is meant
+	lrw        = 12     // read and write of the image that all slaves share
+	both       = 1 + 2  // what a slave counts that has read (2) and written (1) the image
+	alStatus   = 0x0130 // the register of a slave's state, 16 bits
+	alOp       = 8      // the state in which it takes part
 )
 
 // pdu is a datagram in place, from its header to its working counter.
@@ -67,10 +64,10 @@ func first(b []byte) (d pdu, rest []byte) {
 	}
 	length := binary.LittleEndian.Uint16(b[6:])
 	n := overhead + int(length&lengthMask)
-	switch {
-	case len(b) < n:
+	if len(b) < n {
 		return nil, nil
-	case length&more == 0:
+	}
+	if length&more == 0 {
 		return b[:n], nil
 	}
 	return b[:n], b[n:]

@@ -12,9 +12,6 @@ import (
 	"github.com/oobnet/oobnet/stack"
 )
 
-// urgent is the priority of the cyclic exchange; mailboxes have the lowest, 0.
-const urgent = stack.Priorities - 1
-
 // controller is the PLC: the cycle has it to itself, but for what is atomic.
 type controller struct {
 	device   *stack.Device
@@ -25,10 +22,9 @@ type controller struct {
 	commands []udp.Message // one for each drive
 	line     *packet.Conn
 	frame    []byte // for the slaves: a datagram for the state of each, and the image
-	// incomplete images, that not all slaves had a part in: counted by the cycle,
-	// read by the report.
+	mailbox  mailbox
+	// incomplete counts images that not all slaves had a part in; the report reads it.
 	incomplete atomic.Uint64
-	mailbox    mailbox
 }
 
 // axis is one that the controller leads along a path.
@@ -81,8 +77,8 @@ func (a *axis) lead(next float64) {
 	a.target = next
 }
 
-// send sends the commands: one doorbell for all drives, one frame for all
-// slaves. What does not leave is not answered.
+// send sends the commands: one doorbell for all drives, one frame for all slaves
+// (which do not look at addresses). What does not leave is not answered.
 func (c *controller) send() {
 	c.number++
 	for i, m := range c.commands {
@@ -96,7 +92,6 @@ func (c *controller) send() {
 			binary.LittleEndian.PutUint64(d.data()[i*imageSize:], math.Float64bits(c.axes[udpDrives+i].velocity))
 		}
 	}
-	// To everyone: slaves do not look at addresses.
 	_, _ = c.line.WriteToAddr(c.frame, packet.Addr{MAC: link.MAC{0xff, 0xff, 0xff, 0xff, 0xff, 0xff}})
 }
 
@@ -105,14 +100,10 @@ func (c *controller) answered(d udp.Datagram) {
 	m, from := d.Payload(), d.From().Addr()
 	for i := range udpDrives {
 		if from == c.commands[i].Addr.Addr() && len(m) == messageSize && binary.BigEndian.Uint64(m) == c.number {
-			c.axes[i].take(c.number, binary.BigEndian.Uint64(m[8:]))
+			c.axes[i].answered, c.axes[i].position = c.number, math.Float64frombits(binary.BigEndian.Uint64(m[8:]))
 		}
 	}
 	d.Release()
-}
-
-func (a *axis) take(number, position uint64) {
-	a.answered, a.position = number, math.Float64frombits(position)
 }
 
 // returned takes the frame that has been through the slaves. The image's working
@@ -129,8 +120,8 @@ func (c *controller) returned(f packet.Frame) {
 			c.incomplete.Add(1)
 		}
 		for i := range slaves {
-			if alive[i] {
-				c.axes[udpDrives+i].take(c.number, binary.LittleEndian.Uint64(d.data()[i*imageSize:]))
+			if a := &c.axes[udpDrives+i]; alive[i] {
+				a.answered, a.position = c.number, math.Float64frombits(binary.LittleEndian.Uint64(d.data()[i*imageSize:]))
 			}
 		}
 	}

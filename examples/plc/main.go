@@ -1,32 +1,29 @@
 // Plc is a controller of 12 drives, with a cycle of 1 ms: 8 drives speak UDP, 4
 // are slaves in a line of EtherCAT. Inputs, control and outputs are one
-// real-time thread; the network has none.
+// real-time thread; the network has none of its own.
 //
-//	    one thread, 1 kHz                  an ordinary goroutine
-//	┌────────────────────────┐               ┌────────────────┐
-//	│ Poll ─▶ control ─▶ send│ loop.go       │ ask ─▶ read ─▶ │ mailbox.go
-//	└──▲──────────────────┬──┘               └──┬──────────▲──┘
-//	   │ answers          │ priority 7          │ priority 0
-//	┌──┴──────────────────▼─────────────────────▼──────────┴──┐
-//	│ stack in manual mode: UDP, raw Ethernet, strict priority│
-//	└────────────────────────────┬────────────────────────────┘
-//	                             │ a wire: in memory, AF_XDP, VFIO
-//	         8 drives, UDP ──────┴────── 4 slaves, EtherCAT      drives.go, ethercat.go
+//	      the cycle's thread, 1 kHz               an ordinary goroutine
+//	┌────────────────────────────────────┐         ┌──────────────┐
+//	│ Poll ──▶ control ──▶ send ──▶ post │◀────────│ mailbox: ask │
+//	└──▲────────────────────┬────────┬───┘         │         read │
+//	   │ answers, prio. 7   │ 7      │ 0           └───────────▲──┘
+//	┌──┴────────────────────▼────────▼─────────────────────────┴──┐
+//	│ stack: manual mode, strict priority; UDP and raw Ethernet   │
+//	└──────────────────────────────┬──────────────────────────────┘
+//	     a wire: memory, AF_XDP or VFIO ── 8 drives ── 4 slaves
 //
-// Started alone, the wire is in memory and the thread moves the drives too: that
-// takes no privileges. On a wire the drives are another process, and the loop is
-// the same; it speaks EtherCAT's cyclic frames, and does not configure real slaves:
+// Started alone it needs no privileges: the wire is in memory, and the thread
+// moves the drives too. On a real wire they are another process, and the loop is
+// the same: it speaks EtherCAT's cyclic frames (real slaves want to be set up first).
+// README.md says what keeps the cycle quiet, and what was measured.
 //
-//	plc -i eth2 -drives                         # AF_XDP
-//	plc -i eth1 -cpu 3, or -i 0000:03:00.0      # AF_XDP, or VFIO
-//
-// The README says what keeps the cycle quiet, and what that was measured to give.
+//	plc -i eth2 -drives            # at the one end
+//	plc -i eth1 -cpu 3             # at the other, by AF_XDP; by VFIO: -i 0000:03:00.0
 package main
 
 import (
 	"context"
 	"flag"
-	"fmt"
 	"io"
 	"log"
 	"os"
@@ -54,10 +51,7 @@ func main() {
 	defer stop()
 
 	if *drives {
-		d := newDrives(openLink(*wire))
-		fmt.Println("drives on", d.device.Name())
-		d.serve(ctx)
-		check(d.close())
+		newDrives(openLink(*wire)).serve(ctx)
 		return
 	}
 	runtime.GOMAXPROCS(runtime.NumCPU() + 2) // a P to spare for whoever wakes up
@@ -65,11 +59,11 @@ func main() {
 	c.meet(ctx)
 	ctx, cancel := context.WithTimeout(ctx, *last)
 	defer cancel()
-	cfg := &rt.Config{Period: period, Name: "plc", Priority: 80, Spin: 50 * time.Microsecond, Lock: rt.LockOnFault}
+	cfg := rt.Config{Period: period, Name: "plc", Priority: 80, Spin: 50 * time.Microsecond, Lock: rt.LockOnFault}
 	if *cpu >= 0 {
 		cfg.CPUs = []int{*cpu}
 	}
-	c.run(ctx, os.Stdout, cfg, *memory<<20, *rate)
+	c.run(ctx, os.Stdout, &cfg, *memory<<20, *rate)
 	check(c.close())
 }
 
@@ -91,9 +85,6 @@ func (c *controller) run(ctx context.Context, out io.Writer, cfg *rt.Config, mem
 		loop()
 	}
 	beside.Wait()
-	for _, refused := range cycle.Report().Refused {
-		fmt.Fprintln(out, refused)
-	}
 	c.report(out, cycle)
 	return cycle
 }

@@ -45,9 +45,11 @@ func (c *controller) settle(t *testing.T) {
 	for n := 1; n > 0; {
 		n = 0
 		for _, d := range c.devices() {
-			got := must(d.Poll(64))
-			n += got
+			n += must(d.Poll(64))
 		}
+	}
+	for _, m := range c.mailbox.conns {
+		check(m.Close()) // an answer may wait that nobody asks for any more
 	}
 	for _, d := range c.devices() {
 		stacktest.AssertBooks(t, d)
@@ -196,6 +198,42 @@ func TestSilent(t *testing.T) {
 		if !out.has(want) {
 			t.Errorf("the report has no %q", want)
 		}
+	}
+}
+
+// TestAbsent: the loop begins without a drive that is not there, and tells of it.
+func TestAbsent(t *testing.T) {
+	leaktest.Check(t)
+	c := open("")
+	c.plant.axes[axes-1].silent.Store(true)
+	c.meet(t.Context())
+	if c.complete() {
+		t.Fatal("a silent drive has answered")
+	}
+	var out text
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan *rt.Cycle)
+	go func() { done <- c.run(ctx, &out, &rt.Config{Period: period}, 0, 0) }()
+	stacktest.Eventually(t, "word of the drive", func() bool { return out.has(name(axes-1) + " does not answer\n") })
+	cancel()
+	<-done
+	if strings.Count(out.b.String(), "does not answer") != 1 {
+		t.Errorf("%s", out.b.String())
+	}
+	if err := c.close(); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestNoCycle: a run that ends before its first cycle has a report, too.
+func TestNoCycle(t *testing.T) {
+	c := inMemory(t)
+	var out text
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	c.run(ctx, &out, &rt.Config{Period: time.Hour}, 0, 0)
+	if !out.has("deadlines   0 met, 0 missed\n") {
+		t.Errorf("%s", out.b.String())
 	}
 }
 

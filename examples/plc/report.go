@@ -11,6 +11,9 @@ import (
 
 // report prints what the run was.
 func (c *controller) report(out io.Writer, cycle *rt.Cycle) {
+	for _, line := range cycle.Report().Lines() {
+		fmt.Fprintln(out, line)
+	}
 	s, work, late := cycle.Stats(), cycle.Work(), cycle.Latency()
 	fmt.Fprintf(out, "deadlines   %d met, %d missed\n", s.Cycles-s.Overruns, s.Overruns+s.Missed)
 	fmt.Fprintf(out, "work        worst %v, p50 %v, p99.9 %v\n", ns(work.Max()), ns(work.Quantile(0.5)), ns(work.Quantile(0.999)))
@@ -39,12 +42,13 @@ func histogram(out io.Writer, h *rt.Histogram) {
 		}
 		rows[i] += b.Count
 	}
+	total := max(h.Count(), 1)
 	for i, n := range rows {
 		label := fmt.Sprintf("below %v", limits[i])
 		if i == len(limits)-1 {
 			label = fmt.Sprintf("%v and more", limits[i-1])
 		}
-		fmt.Fprintf(out, "  %-14s %9d %s\n", label, n, strings.Repeat("█", int((50*n+h.Count()-1)/max(h.Count(), 1))))
+		fmt.Fprintf(out, "  %-14s %9d %s\n", label, n, strings.Repeat("█", int((50*n+total-1)/total)))
 	}
 }
 

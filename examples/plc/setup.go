@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log"
 	"net/netip"
 	"strings"
@@ -21,6 +22,9 @@ import (
 // controllerAddr is of a network for documentation (RFC 5737), as the drives' are.
 var controllerAddr = netip.MustParsePrefix("192.0.2.1/24")
 
+// urgent is the priority of the cyclic exchange; mailboxes have the lowest, 0.
+const urgent = stack.Priorities - 1
+
 // open opens the controller's end of a wire: an interface, a PCI address, or
 // without a name one in memory, with the drives at its other end.
 func open(wire string) *controller {
@@ -31,11 +35,15 @@ func open(wire string) *controller {
 	check(err)
 	c := newController(here)
 	c.plant = newDrives(there)
+	check(c.plant.device.Stack().SetNeighbor(controllerAddr.Addr(), here.MAC())) // whom they answer
 	return c
 }
 
 // openLink is all that differs from one kind of wire to another.
 func openLink(wire string) link.Link {
+	if wire == "" {
+		check(errors.New("-drives without -i: in memory the controller brings its drives along"))
+	}
 	if strings.Contains(wire, ":") {
 		return must(vfio.Open(wire, nil))
 	}
@@ -85,9 +93,12 @@ func newDrives(l link.Link) *drives {
 	return d
 }
 
-// meet finds the drives' addresses, for good, before any cycle needs them, and
-// exchanges until all drives have answered: then they know the controller's.
+// meet finds the drives' addresses, for good, before any cycle needs them. Then
+// it exchanges until all drives have answered some times in a row: by then those
+// on a real wire have found the controller's, too. It does not wait for long:
+// the watch tells who is not there.
 func (c *controller) meet(ctx context.Context) {
+	const inARow, long = 10, 2 * time.Second
 	found, done := context.WithCancel(ctx)
 	go func() {
 		defer done()
@@ -97,14 +108,22 @@ func (c *controller) meet(ctx context.Context) {
 			}
 		}
 	}()
-	for ; ctx.Err() == nil && !c.complete(); time.Sleep(period) {
-		if found.Err() != nil {
-			c.send()
-		}
-		check(c.movePlant())
-		must(c.device.Poll(stack.MaxBatch))
+	for found.Err() == nil {
+		c.exchange()
 	}
-	<-found.Done()
+	for n, begin := 0, time.Now(); n < inARow && time.Since(begin) < long && ctx.Err() == nil; n++ {
+		c.send()
+		if c.exchange(); !c.complete() {
+			n = -1
+		}
+	}
+}
+
+// exchange lets what is under way arrive.
+func (c *controller) exchange() {
+	check(c.movePlant())
+	time.Sleep(period)
+	must(c.device.Poll(stack.MaxBatch))
 }
 
 // complete says whether all drives have answered the last commands.
@@ -126,12 +145,14 @@ func (c *controller) movePlant() error {
 	return err
 }
 
-// serve is for drives in a process of their own.
+// serve is for drives in a process of their own, until ctx ends.
 func (d *drives) serve(ctx context.Context) {
+	fmt.Println("drives on", d.device.Name())
 	for ctx.Err() == nil {
 		must(d.device.Poll(stack.MaxBatch))
 		check(d.device.Wait(10 * time.Millisecond))
 	}
+	check(d.close())
 }
 
 func (d *drives) close() error { return d.device.Stack().Close() }

@@ -27,10 +27,7 @@ func TestMain(m *testing.M) {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
-	d := newDrives(openLink(ifname))
-	_, _ = os.Stdout.WriteString("ready\n")
-	d.serve(ctx)
-	check(d.close())
+	newDrives(openLink(ifname)).serve(ctx)
 }
 
 // startDrives starts the drives in a process of their own, and returns what ends it.
@@ -59,7 +56,7 @@ func startDrives(t *testing.T, h *netnstest.Host) (stop func()) {
 		}
 	}
 	t.Cleanup(stop)
-	if line, err := bufio.NewReader(out).ReadString('\n'); line != "ready\n" {
+	if line, err := bufio.NewReader(out).ReadString('\n'); !strings.HasPrefix(line, "drives on ") {
 		t.Fatalf("the drives say %q, %v", line, err)
 	}
 	return stop
@@ -97,6 +94,9 @@ func TestVeth(t *testing.T) {
 	t.Logf("%s", out.b.String())
 
 	stop()
+	for i := range c.axes {
+		c.axes[i].silent.Store(0) // whatever the first run's last cycles were
+	}
 	long, end := context.WithCancel(ctx)
 	done := make(chan *rt.Cycle)
 	go func() { done <- c.run(long, &out, &rt.Config{Period: period}, 0, 0) }()
