@@ -3,10 +3,12 @@ package stack_test
 import (
 	"errors"
 	"net/netip"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
+	"weak"
 
 	"github.com/oobnet/oobnet/internal/clock"
 	"github.com/oobnet/oobnet/internal/leaktest"
@@ -119,6 +121,53 @@ func TestTimesOfWhatIsDropped(t *testing.T) {
 	h.Poll()
 	if got := taken(times); refused == 0 || len(got) != 4-refused {
 		t.Errorf("%d refused of 4, and %d records", refused, len(got))
+	}
+}
+
+// A socket may close with records on their way: they end with their frames, and
+// then nothing remembers the socket's ring.
+func TestClosingWithRecordsOnTheWay(t *testing.T) {
+	leaktest.Check(t)
+	l := newFakeLink(1)
+	h := fakeHost(t, l, manual())
+	if err := h.Stack.SetNeighbor(peerAddr, peerMAC); err != nil {
+		t.Fatal(err)
+	}
+	l.set(func() { l.queues[0].txRoom = 0 })
+	c := listen(t, h, h.At(7), nil)
+	if err := c.SetTimestamping(stack.TimeAll); err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		if _, err := c.WriteTimed([]byte("datagram"), netip.AddrPortFrom(peerAddr, 9)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ring := func() weak.Pointer[stack.TXTimes] {
+		times := stack.NewTXTimes(stack.TimeTX, 0)
+		if _, err := sendTimed(t, h.Device, times, 0); err != nil {
+			t.Fatal(err)
+		}
+		return weak.Make(times)
+	}()
+	if err := c.Close(); err != nil {
+		t.Fatal(err)
+	}
+	runtime.GC()
+	if ring.Value() == nil {
+		t.Error("the ring has gone before its record")
+	}
+	l.set(func() { l.queues[0].txRoom = 1024 })
+	h.Poll()
+	if n := len(l.queues[0].wire()); n != 4 {
+		t.Errorf("%d frames sent, want 4", n)
+	}
+	stacktest.Eventually(t, "the ring is collected", func() bool {
+		runtime.GC()
+		return ring.Value() == nil
+	})
+	if st := h.Device.Stats().Pool; st.Free != st.Size {
+		t.Errorf("%d of %d buffers free", st.Free, st.Size)
 	}
 }
 
