@@ -5,20 +5,22 @@
 // # The way in
 //
 // The RX thread of a queue (or Device.Poll) runs the RX step (rx.go): a batch
-// of frames from the link; each is looked at as far as the stack understands
-// it; runs of packets go to their [Protocol], which takes, drops or demotes
-// each. What is demoted is copied to a bounded queue (demote.go) that an
-// ordinary goroutine feeds to the in-band stage. Every frame is counted once:
-// delivered, demoted or dropped, by [Reason].
+// of frames from the link; the device's filter says whose they are (ingress.go;
+// on links that share their device it runs below); taps see what they asked for
+// (tap.go); each is looked at as far as the stack understands it; runs of
+// packets go to their [Protocol], which takes, drops or demotes each. What is
+// demoted is copied to a bounded queue (demote.go) that an ordinary goroutine
+// feeds to the in-band stage. Every frame is counted once: delivered, demoted,
+// forwarded or dropped, by [Reason].
 //
 // # The way out
 //
 // A sender asks the front cache ([Stack.Lookup]), takes a buffer from the
 // device's TX pool ([Device.Alloc]), builds the frame in place, and sends it
 // ([Device.Send], tx.go): on its own thread, doorbell included, if nobody else
-// is sending and nothing waits; else by the TX thread, by strict priority.
-// When the cache knows nothing ([Stack.Miss]), the datagram is demoted
-// ([Stack.Demote]), and the in-band stage resolves the address.
+// is sending and nothing waits; else by whoever owns the queue next, in the
+// order of the device's [Queueing] (queueing.go). When the cache knows nothing
+// ([Stack.Miss]), the datagram is demoted ([Stack.Demote]), and the in-band stage resolves the address.
 //
 // # Who runs what
 //
