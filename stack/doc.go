@@ -20,7 +20,8 @@
 // ([Device.Send], tx.go): on its own thread, doorbell included, if nobody else
 // is sending and nothing waits; else by whoever owns the queue next, in the
 // order of the device's [Queueing] (queueing.go). When the cache knows nothing
-// ([Stack.Miss]), the datagram is demoted ([Stack.Demote]), and the in-band stage resolves the address.
+// ([Stack.Miss]), the datagram is demoted ([Stack.Demote]), and the in-band
+// stage resolves the address.
 //
 // # Who runs what
 //
