@@ -193,7 +193,9 @@ func (t *txQueue) awaitRoom() bool {
 // Poll runs the RX step of each queue, and sends what waits, on the caller's
 // thread. It takes up to budget frames from each queue, 64 at most, and
 // returns how many it took; it never waits, and what others queue meanwhile to
-// be sent is the next Poll's. It is for link.Manual: the error
+// be sent is the next Poll's. A goroutine that is taken off its CPU in the
+// middle of a send owns the queue until it is back: where a cycle must not wait
+// for others, they hand it their leases, and it sends them (examples/plc does). It is for link.Manual: the error
 // is ErrNotManual otherwise, ErrConcurrentPoll if another Poll or Wait is under
 // way, net.ErrClosed after Close.
 func (d *Device) Poll(budget int) (int, error) {
