@@ -80,6 +80,10 @@ type Wire struct {
 	A, B *Host
 }
 
+// Borrowed says that the ends are interfaces that were there before
+// (Config.Ends): cards, with what cards do and do not. False after Close.
+func (w *Wire) Borrowed() bool { return w.A != nil && w.A.lent != "" }
+
 // Host is one end of a wire: a namespace and its interface. The fields are
 // set by Make and not changed after; MAC is the one the interface was made with.
 type Host struct {

@@ -13,7 +13,12 @@ import (
 type attributes struct {
 	rxQueues, txQueues int
 	xdpProgram         uint32 // id of the XDP program on it, 0 for none
+	carrier            bool   // it is up, has a carrier, and the kernel has taken note of that
 }
+
+// hasCarrier are the flags of an interface that sends and receives: the first
+// follows the carrier at once, the other after the kernel has dealt with it.
+const hasCarrier = unix.IFF_LOWER_UP | unix.IFF_RUNNING
 
 // readAttributes asks the kernel for the interfaces of the calling thread's
 // network namespace (rtnetlink(7), RTM_GETLINK), and picks one.
@@ -30,9 +35,11 @@ func readAttributes(index int) (a attributes, err error) {
 		if m.Header.Type != unix.RTM_NEWLINK || len(m.Data) < unix.SizeofIfInfomsg {
 			continue
 		}
-		if i := (*unix.IfInfomsg)(unsafe.Pointer(unsafe.SliceData(m.Data))); int(i.Index) != index {
+		i := (*unix.IfInfomsg)(unsafe.Pointer(unsafe.SliceData(m.Data)))
+		if int(i.Index) != index {
 			continue
 		}
+		a.carrier = i.Flags&hasCarrier == hasCarrier
 		eachAttribute(m.Data[unix.SizeofIfInfomsg:], func(kind uint16, value []byte) {
 			switch kind {
 			case unix.IFLA_NUM_RX_QUEUES:

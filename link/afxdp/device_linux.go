@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -54,6 +55,10 @@ type device struct {
 	queues  int
 	// xdpProgram is the id of the XDP program that was there before us, 0 for none.
 	xdpProgram uint32
+	// carrier: it had one when it was opened.
+	carrier bool
+	// vlanFilter: it drops frames of VLANs that the kernel has not asked for.
+	vlanFilter bool
 	// restoreVLAN: the device stripped VLAN tags before Open and is to again.
 	restoreVLAN bool
 }
@@ -106,8 +111,9 @@ func (d *device) read() error {
 	if err != nil {
 		return err
 	}
-	d.xdpProgram = a.xdpProgram
+	d.xdpProgram, d.carrier = a.xdpProgram, a.carrier
 	d.queues = d.countQueues(a.rxQueues, a.txQueues)
+	d.vlanFilter = d.filtersVLANs()
 	return nil
 }
 
@@ -172,6 +178,29 @@ func (d *device) keepVLANTags() {
 	}
 	v.cmd, v.data = unix.ETHTOOL_SFLAGS, v.data&^ethFlagRXVLAN
 	d.restoreVLAN = d.ethtool(unsafe.Pointer(&v)) == nil
+}
+
+const (
+	// carrierWait bounds how long Open waits for the carrier that it has cost: a
+	// gigabit port negotiates for 2 to 4 s. carrierPause is between two looks.
+	carrierWait  = 5 * time.Second
+	carrierPause = 5 * time.Millisecond
+)
+
+// awaitCarrier waits until a device that had a carrier has it again. A network
+// card's driver begins anew to put a program in place, and its port negotiates
+// again: what is sent to it meanwhile is lost. If the carrier stays away, that
+// is no error: somebody may have pulled the cable.
+func (d *device) awaitCarrier() error {
+	if !d.carrier {
+		return nil
+	}
+	for deadline := time.Now().Add(carrierWait); ; time.Sleep(carrierPause) {
+		a, err := readAttributes(d.index)
+		if err != nil || a.carrier || time.Now().After(deadline) {
+			return err
+		}
+	}
 }
 
 // close undoes what Open did to the device.

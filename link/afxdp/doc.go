@@ -44,6 +44,10 @@
 // its tag beside the frame, for hardware that is not there, and the frame counts
 // as untagged here. `ethtool -K <the other end> tx-vlan-offload off` puts it in.
 //
+// A card that filters VLANs by itself (rx-vlan-filter) is in promiscuous mode
+// while the claims name one: it would drop the frames of those for which the
+// kernel has no VLAN interface.
+//
 // # Sockets and memory
 //
 // Each queue has two sockets that share the region: one only receives, one

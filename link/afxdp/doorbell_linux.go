@@ -3,6 +3,7 @@ package afxdp
 import (
 	"net"
 	"sync/atomic"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -108,5 +109,20 @@ func (q *queue) reclaimIdle() {
 	q.idle = 0
 	if q.tx.needWakeup() {
 		q.doorbell()
+	}
+}
+
+// letLeave waits until all that was sent has left, or the deadline.
+func (q *queue) letLeave(deadline time.Time) {
+	if q.tx.pages == nil {
+		return
+	}
+	// Both counts start at 0 with the socket: they are equal when every
+	// frame that was given to the kernel has been completed.
+	for atomic.LoadUint32(q.tx.producer) != atomic.LoadUint32(q.done.producer) && time.Now().Before(deadline) {
+		if errno := q.doorbell(); errno == unix.ENETDOWN || errno == unix.ENXIO {
+			return
+		}
+		time.Sleep(stopPause)
 	}
 }

@@ -45,7 +45,7 @@ type driverErrors struct {
 // newDriverErrors finds the counters, and begins to count.
 func newDriverErrors(d *device) *driverErrors {
 	e := &driverErrors{}
-	names := d.statisticNames()
+	names := d.names(statisticSet)
 	e.count = len(names)
 	e.tx, e.redirect = pickCounters(names, txErrorNames), pickCounters(names, redirectErrorNames)
 	e.read(d)
@@ -99,11 +99,11 @@ func (e *driverErrors) read(d *device) {
 	e.txNow, e.redirectNow = max(e.txNow, total(e.tx)), max(e.redirectNow, total(e.redirect))
 }
 
-// statisticCount is how many statistics the driver has now.
-func (d *device) statisticCount() int {
+// count is how many strings a set has now: a statistic has one each.
+func (d *device) count(set uint32) int {
 	info := make([]byte, setInfoSize)
 	binary.NativeEndian.PutUint32(info, unix.ETHTOOL_GSSET_INFO)
-	binary.NativeEndian.PutUint64(info[8:], 1<<statisticSet)
+	binary.NativeEndian.PutUint64(info[8:], 1<<set)
 	if d.ethtool(unsafe.Pointer(&info[0])) != nil || binary.NativeEndian.Uint64(info[8:]) == 0 {
 		return 0
 	}
@@ -113,12 +113,12 @@ func (d *device) statisticCount() int {
 	return 0
 }
 
-// statisticNames lists them.
-func (d *device) statisticNames() []string {
-	names := make([]string, d.statisticCount())
+// names lists the strings of a set.
+func (d *device) names(set uint32) []string {
+	names := make([]string, d.count(set))
 	b := make([]byte, stringsSize+nameLength*(len(names)+newcomers))
 	binary.NativeEndian.PutUint32(b, unix.ETHTOOL_GSTRINGS)
-	binary.NativeEndian.PutUint32(b[4:], statisticSet)
+	binary.NativeEndian.PutUint32(b[4:], set)
 	if len(names) == 0 || d.ethtool(unsafe.Pointer(&b[0])) != nil || int(binary.NativeEndian.Uint32(b[8:])) != len(names) {
 		return nil
 	}
@@ -131,7 +131,7 @@ func (d *device) statisticNames() []string {
 
 // statistics returns so many numbers, nil if the driver has more or fewer.
 func (d *device) statistics(count int) []uint64 {
-	if d.statisticCount() != count {
+	if d.count(statisticSet) != count {
 		return nil
 	}
 	b := make([]byte, statsSize+8*(count+newcomers))

@@ -52,6 +52,7 @@ func TestGroups(t *testing.T) {
 func TestPromiscuous(t *testing.T) {
 	leaktest.Check(t)
 	w := kernelPair(t, 1)
+	needsVeth(t, w, "a card counts its own reasons")
 	is := func() bool { return isPromiscuous(t, w.A) }
 	l := openOn(t, w.A, nil, nil)
 	for i, want := range []bool{false, true, true, false, true} {

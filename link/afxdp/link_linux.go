@@ -113,7 +113,8 @@ func (l *Link) claim(c *link.Claims) error {
 		return err
 	}
 	wasPromiscuous := l.groups.promiscuous
-	err := l.groups.setPromiscuous(wasPromiscuous || c.Promiscuous)
+	promiscuous := c.Promiscuous || l.dev.vlanFilter && namesVLAN(c)
+	err := l.groups.setPromiscuous(wasPromiscuous || promiscuous)
 	if err == nil {
 		err = l.gate.apply(c)
 	}
@@ -122,7 +123,7 @@ func (l *Link) claim(c *link.Claims) error {
 	}
 	former := l.groups.joined
 	l.groups.joined = wanted
-	return errors.Join(l.groups.leave(former, wanted), l.groups.setPromiscuous(c.Promiscuous))
+	return errors.Join(l.groups.leave(former, wanted), l.groups.setPromiscuous(promiscuous))
 }
 
 func (l *Link) fail(err error) error { return fmt.Errorf("afxdp: %s: %w", l.dev.name, err) }
@@ -160,6 +161,9 @@ func (l *Link) checkLayout(layout link.Layout) error {
 	case l.dev.mtu+frameOverhead+headroom > layout.BufferSize:
 		return fmt.Errorf("buffer size %d: a frame of MTU %d and %d bytes of headroom do not fit: use buffers of %d, or lower the MTU to %d: %w",
 			layout.BufferSize, l.dev.mtu, headroom, maxChunk, layout.BufferSize-headroom-frameOverhead, unix.ERANGE)
+	case l.capabilities.ZeroCopy && l.dev.mtu+frameOverhead > zeroCopyRoom(layout.BufferSize):
+		return fmt.Errorf("buffer size %d: in zero copy a buffer takes frames of %d bytes, and the MTU is %d: use buffers of %d: %w",
+			layout.BufferSize, zeroCopyRoom(layout.BufferSize), l.dev.mtu, maxChunk, unix.ERANGE)
 	}
 	return nil
 }
@@ -234,6 +238,10 @@ func (l *Link) halt() error {
 			time.Sleep(stopPause)
 		}
 		errs = append(errs, q.detach())
+	}
+	released := time.Now().Add(releaseWait)
+	for _, q := range l.queues {
+		errs = append(errs, q.awaitRelease(released))
 	}
 	if err := errors.Join(errs...); err != nil {
 		return l.fail(fmt.Errorf("stop: %w", err))

@@ -9,7 +9,6 @@ import (
 	xlink "github.com/cilium/ebpf/link"
 	"golang.org/x/sys/unix"
 
-	"github.com/oobnet/oobnet/internal/offheap"
 	"github.com/oobnet/oobnet/link"
 )
 
@@ -28,6 +27,10 @@ const (
 // Open opens the interface in the network namespace of the calling thread. The
 // program is on the interface from then on, and passes every frame to the
 // kernel until Attach and Select. A nil config means the defaults.
+//
+// The drivers of network cards interrupt the wire for some seconds to put a
+// program in place, and once more to remove it. If the interface has a carrier,
+// Open waits until it has one again, 5 s at most.
 //
 // Errors wrap the kernel's: ENODEV for no such interface, ENETDOWN for one that
 // is down, EPERM for missing capabilities, EBUSY for another XDP program in the
@@ -88,7 +91,15 @@ func (l *Link) setUp(cfg *Config) error {
 	if err != nil {
 		return err
 	}
+	for i := 0; zeroCopy && i < count; i++ {
+		if l.queues[i].sentinel, err = newProbe(1); err != nil {
+			return err
+		}
+	}
 	l.dev.keepVLANTags()
+	if err := l.dev.awaitCarrier(); err != nil {
+		return err
+	}
 	l.errors = newDriverErrors(l.dev)
 	l.capabilities = link.Capabilities{
 		Driver:          l.dev.driver,
@@ -205,55 +216,4 @@ func explainPermission(err error) error {
 		return fmt.Errorf("%w: run as root, or give the program CAP_NET_RAW, CAP_NET_ADMIN and CAP_BPF", err)
 	}
 	return err
-}
-
-// probeZeroCopy finds out whether the device takes zero copy, by binding a
-// socket of its own for a moment: the region that is to stay is made only at
-// Attach, and Capabilities are due at Open.
-func probeZeroCopy(d *device, queue int, native bool, want ZeroCopy) (bool, error) {
-	if want == ZeroCopyOff || !native && want == ZeroCopyAuto {
-		return false, nil
-	}
-	if !native {
-		return false, fmt.Errorf("zero copy needs native XDP, which the driver (%s) does not have: %w", d.driver, link.ErrNotSupported)
-	}
-	can, err := tryZeroCopy(d.index, queue)
-	switch {
-	case errors.Is(err, unix.EBUSY):
-		return false, err
-	case !can && want == ZeroCopyRequire:
-		return false, errors.Join(fmt.Errorf("the driver (%s) has no zero copy on queue %d: %w", d.driver, queue, link.ErrNotSupported), err)
-	}
-	return can, nil
-}
-
-// probeChunks is the size of the probe's region: some drivers fill a whole
-// batch of 64 at once.
-const probeChunks = 64
-
-func tryZeroCopy(index, queue int) (bool, error) {
-	region, err := offheap.Map(probeChunks * maxChunk)
-	if err != nil {
-		return false, err
-	}
-	defer region.Close()
-	fd, err := newSocket()
-	if err != nil {
-		return false, err
-	}
-	defer unix.Close(fd)
-	if err := registerUMEM(fd, region.Bytes()[:probeChunks*maxChunk], maxChunk); err != nil {
-		return false, err
-	}
-	for _, option := range []int{unix.XDP_UMEM_FILL_RING, unix.XDP_UMEM_COMPLETION_RING, unix.XDP_RX_RING, unix.XDP_TX_RING} {
-		size := uint32(probeChunks)
-		if err := setSocketOption(fd, option, &size); err != nil {
-			return false, fmt.Errorf("make a ring: %w", err)
-		}
-	}
-	to := unix.SockaddrXDP{Flags: unix.XDP_ZEROCOPY | unix.XDP_USE_NEED_WAKEUP, Ifindex: uint32(index), QueueID: uint32(queue)}
-	if err := bindSocket(fd, &to); err != nil {
-		return false, err
-	}
-	return isZeroCopy(fd)
 }

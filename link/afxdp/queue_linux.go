@@ -49,8 +49,9 @@ type queue struct {
 	id   int // the interface's number for it
 	slot int // the link's
 
-	rxFD, txFD     int // AF_XDP sockets; after Stop, the eventfds under the same numbers
-	wakeFD, haltFD int // eventfds: wake a WaitReceive, end a WaitSend
+	rxFD, txFD     int    // AF_XDP sockets; after Stop, the eventfds under the same numbers
+	sentinel       *probe // in zero copy: tells when the device is done with the buffers
+	wakeFD, haltFD int    // eventfds: wake a WaitReceive, end a WaitSend
 
 	memory *link.Memory
 	shift  uint32 // log2 of the buffer size
@@ -159,6 +160,7 @@ func (q *queue) detach() error {
 // close gives back the descriptors and the rings' addresses.
 func (q *queue) close() error {
 	err := q.unmap()
+	q.sentinel.close()
 	for _, fd := range []*int{&q.rxFD, &q.txFD, &q.wakeFD, &q.haltFD} {
 		if *fd >= 0 {
 			err = errors.Join(err, unix.Close(*fd))
@@ -175,23 +177,31 @@ func (q *queue) Receive(frames []link.Frame) int {
 		return 0
 	}
 	mask := uint64(1)<<q.shift - 1
-	good := 0
+	valid := 0
 	for i := range n {
 		d := q.rx.slot(q.rx.cons + i)
 		f := link.Frame{Index: uint32(d.Addr >> q.shift), Off: uint16(d.Addr & mask), Len: uint16(d.Len)}
 		if !q.memory.Valid(f) {
 			continue
 		}
-		frames[good] = f
-		good++
+		frames[valid] = f
+		valid++
 	}
 	// Stop sets this long before it takes the ring away: if it is not set
 	// now, what was read above was the kernel's.
 	if q.link.stopped.Load() {
 		return 0
 	}
-	for _, f := range frames[:good] {
+	// A driver with an error may hand out a buffer that the device has not.
+	mark := uint16(q.slot*2 + markReceive)
+	good := 0
+	for _, f := range frames[:valid] {
+		if q.held[f.Index] != mark {
+			continue
+		}
 		q.held[f.Index] = 0
+		frames[good] = f
+		good++
 	}
 	q.rx.release(n)
 	if bad := n - uint32(good); bad > 0 {
@@ -377,19 +387,4 @@ func (q *queue) counters() unix.XDPStatistics {
 	}
 	rx.Tx_invalid_descs += tx.Tx_invalid_descs
 	return rx
-}
-
-// letLeave waits until all that was sent has left, or the deadline.
-func (q *queue) letLeave(deadline time.Time) {
-	if q.tx.pages == nil {
-		return
-	}
-	// Both counts start at 0 with the socket: they are equal when every
-	// frame that was given to the kernel has been completed.
-	for atomic.LoadUint32(q.tx.producer) != atomic.LoadUint32(q.done.producer) && time.Now().Before(deadline) {
-		if errno := q.doorbell(); errno == unix.ENETDOWN || errno == unix.ENXIO {
-			return
-		}
-		time.Sleep(stopPause)
-	}
 }

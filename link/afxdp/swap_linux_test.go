@@ -33,12 +33,12 @@ type flow struct {
 	sent         uint32
 	us, kernel   tally
 	came         atomic.Uint32 // frames that came, to the one or the other
-	stop         chan struct{}
+	stop, over   chan struct{} // for the sender, and for the others after it
 	sender, taps sync.WaitGroup
 }
 
 func startFlow(r *filterRig) *flow {
-	f := &flow{r: r, us: tally{}, kernel: tally{}, stop: make(chan struct{})}
+	f := &flow{r: r, us: tally{}, kernel: tally{}, stop: make(chan struct{}), over: make(chan struct{})}
 	f.sender.Go(func() {
 		for {
 			select {
@@ -66,7 +66,7 @@ func startFlow(r *filterRig) *flow {
 				continue
 			}
 			select {
-			case <-f.stop:
+			case <-f.over:
 				return
 			default:
 			}
@@ -81,7 +81,7 @@ func startFlow(r *filterRig) *flow {
 				continue
 			}
 			select {
-			case <-f.stop:
+			case <-f.over:
 				return
 			default:
 			}
@@ -96,6 +96,10 @@ func (f *flow) end() {
 	t.Helper()
 	close(f.stop)
 	f.sender.Wait()
+	for deadline := time.Now().Add(2 * time.Second); f.came.Load() < f.sent && time.Now().Before(deadline); {
+		time.Sleep(time.Millisecond)
+	}
+	close(f.over)
 	f.taps.Wait()
 	for i := range f.sent {
 		if f.us[i]+f.kernel[i] != 1 {
@@ -148,6 +152,9 @@ func TestSwap(t *testing.T) {
 // TestAcceptedStay: what was accepted is received, whatever is set after.
 func TestAcceptedStay(t *testing.T) {
 	r := newFilterRig(t, nil, nil)
+	if r.card {
+		t.Skip("needs a veth pair: over a card frames are accepted some time after they were sent")
+	}
 	r.setFilter(program(t, "always"))
 	const frames = 100
 	for i := range uint32(frames) {

@@ -21,7 +21,8 @@ func TestVLAN(t *testing.T) {
 	w := kernelPair(t, 1)
 	b := newBench(t, w.A, nil, &link.Claims{IPv4: []link.ClaimIPv4{{VLAN: 5, Addr: addr4(10)}}})
 	peer := newPacketPeer(t, w.B, suiteType)
-	other, ours := ethernet(etherTypeARP, arpTo(addr4(10)), ctag(6)), ethernet(etherTypeARP, arpTo(addr4(10)), ctag(5))
+	arp := append(arpTo(addr4(10)), make([]byte, 18)...) // no card need pad it
+	other, ours := ethernet(etherTypeARP, arp, ctag(6)), ethernet(etherTypeARP, arp, ctag(5))
 	for _, f := range [][]byte{other, ours} {
 		if err := peer.Send(f); err != nil {
 			t.Fatal(err)

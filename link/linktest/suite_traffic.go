@@ -101,10 +101,10 @@ func testSendMany(t *testing.T, open func(t *testing.T) Wire) {
 // testSmallRings runs far more frames than there are buffers: every index and
 // every ring comes around many times.
 func testSmallRings(t *testing.T, open func(t *testing.T) Wire) {
-	const buffers, frames = 16, 1000
+	const frames = 1000
 	w := open(t).settled()
-	w.Layout.RXBuffers, w.Layout.TXBuffers = buffers, buffers
-	w.Window = min(w.Window, buffers/2)
+	w.Layout.RXBuffers, w.Layout.TXBuffers = w.MinBuffers, fewBuffers
+	w.Window = min(w.Window, fewBuffers/2)
 	r := newRig(t, w)
 	r.fill()
 	before := r.stats()

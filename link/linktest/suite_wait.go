@@ -147,43 +147,48 @@ func testWaitSend(t *testing.T, open func(t *testing.T) Wire) {
 
 // testWaitStop has Stop end the waits of every queue, the endless and the long.
 func testWaitStop(t *testing.T, open func(t *testing.T) Wire) {
-	for _, d := range []time.Duration{-1, time.Hour} {
-		r := newRig(t, open(t))
-		r.fill()
-		var wg sync.WaitGroup
-		for i, q := range r.queues {
-			wg.Go(func() {
-				for {
-					err := q.WaitReceive(d)
-					if errors.Is(err, net.ErrClosed) {
-						return
-					}
-					if err != nil || !r.Shared {
-						t.Errorf("queue %d: WaitReceive(%v), ended by Stop: %v, want net.ErrClosed", i, d, err)
-						return
-					}
+	// Each has a wire of its own, and there may be one only at a time.
+	for name, d := range map[string]time.Duration{"endless": -1, "long": time.Hour} {
+		t.Run(name, func(t *testing.T) { testWaitStopOf(t, open, d) })
+	}
+}
+
+func testWaitStopOf(t *testing.T, open func(t *testing.T) Wire, d time.Duration) {
+	r := newRig(t, open(t))
+	r.fill()
+	var wg sync.WaitGroup
+	for i, q := range r.queues {
+		wg.Go(func() {
+			for {
+				err := q.WaitReceive(d)
+				if errors.Is(err, net.ErrClosed) {
+					return
+				}
+				if err != nil || !r.Shared {
+					t.Errorf("queue %d: WaitReceive(%v), ended by Stop: %v, want net.ErrClosed", i, d, err)
+					return
+				}
+			}
+		})
+	}
+	time.Sleep(aWhile)
+	within(t, 2*r.Timeout, "Stop", func() {
+		if err := r.shadow.Stop(); err != nil {
+			t.Errorf("Stop: %v", err)
+		}
+	})
+	within(t, r.Timeout, "a wait that Stop has ended", wg.Wait)
+	for i, q := range r.queues {
+		for _, d := range []time.Duration{-1, 0, shortWait} {
+			within(t, r.Timeout, "WaitReceive after Stop", func() {
+				if err := q.WaitReceive(d); !errors.Is(err, net.ErrClosed) {
+					t.Errorf("queue %d: WaitReceive(%v) after Stop: %v, want net.ErrClosed", i, d, err)
 				}
 			})
 		}
-		time.Sleep(aWhile)
-		within(t, 2*r.Timeout, "Stop", func() {
-			if err := r.shadow.Stop(); err != nil {
-				t.Errorf("Stop: %v", err)
-			}
-		})
-		within(t, r.Timeout, "a wait that Stop has ended", wg.Wait)
-		for i, q := range r.queues {
-			for _, d := range []time.Duration{-1, 0, shortWait} {
-				within(t, r.Timeout, "WaitReceive after Stop", func() {
-					if err := q.WaitReceive(d); !errors.Is(err, net.ErrClosed) {
-						t.Errorf("queue %d: WaitReceive(%v) after Stop: %v, want net.ErrClosed", i, d, err)
-					}
-				})
-			}
-			within(t, r.Timeout, "WaitSend after Stop", func() { _ = q.WaitSend(time.Hour) })
-		}
-		r.finish()
+		within(t, r.Timeout, "WaitSend after Stop", func() { _ = q.WaitSend(time.Hour) })
 	}
+	r.finish()
 }
 
 // testCarrier pulls the cable and plugs it in again.

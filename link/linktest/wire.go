@@ -21,6 +21,8 @@ type Wire struct {
 	// Layout to attach with. Zero: 256 receive buffers a queue and 256 TX
 	// buffers, of the smallest size that the MTU fits in.
 	Layout link.Layout
+	// MinBuffers is how many receive buffers a queue needs at least. Zero: 16.
+	MinBuffers int
 	// MinFrame is the shortest frame that the wire carries, bytes. Zero: 14, a
 	// bare header.
 	MinFrame int
@@ -75,6 +77,9 @@ func (w Wire) settled() Wire {
 	if w.Layout == (link.Layout{}) {
 		w.Layout = defaultLayout(w.Link)
 	}
+	if w.MinBuffers == 0 {
+		w.MinBuffers = fewBuffers
+	}
 	if w.MinFrame == 0 {
 		w.MinFrame = headerLen
 	}
@@ -98,6 +103,9 @@ func defaultLayout(l link.Link) link.Layout {
 	}
 	return link.Layout{BufferSize: size, Queues: l.Queues(), RXBuffers: 256, TXBuffers: 256}
 }
+
+// fewBuffers is the number of receive buffers that every device should do with.
+const fewBuffers = 16
 
 // Lengths of Ethernet, bytes.
 const (
