@@ -195,9 +195,9 @@ func (t *txQueue) awaitRoom() bool {
 // returns how many it took; it never waits, and what others queue meanwhile to
 // be sent is the next Poll's. A goroutine that is taken off its CPU in the
 // middle of a send owns the queue until it is back: where a cycle must not wait
-// for others, they hand it their leases, and it sends them (examples/plc does). It is for link.Manual: the error
-// is ErrNotManual otherwise, ErrConcurrentPoll if another Poll or Wait is under
-// way, net.ErrClosed after Close.
+// for others, they hand it their leases, and it sends them (examples/plc does).
+// It is for link.Manual: the error is ErrNotManual otherwise, ErrConcurrentPoll
+// if another Poll or Wait is under way, net.ErrClosed after Close.
 func (d *Device) Poll(budget int) (int, error) {
 	if err := d.beginPoll(); err != nil {
 		return 0, err
