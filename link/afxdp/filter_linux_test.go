@@ -67,16 +67,18 @@ func (r *filterRig) setFilter(f filter.Filter) {
 // that is emulated takes its time.
 const silence, cardSilence = 20 * time.Millisecond, 300 * time.Millisecond
 
-// takeAll has a card receive the frames of tests, which are for no address in
-// particular.
+// takeAll has a card and its peer receive the frames of tests, which are for no
+// address in particular.
 func takeAll(t testing.TB, w *netnstest.Wire) {
 	t.Helper()
 	if !w.Borrowed() {
 		return
 	}
 	set := func(to string) {
-		if out, err := w.A.Exec("ip", "link", "set", w.A.IfName, "promisc", to); err != nil {
-			t.Errorf("promiscuous mode %s: %v: %s", to, err, out)
+		for _, h := range []*netnstest.Host{w.A, w.B} {
+			if out, err := h.Exec("ip", "link", "set", h.IfName, "promisc", to); err != nil {
+				t.Errorf("promiscuous mode %s: %v: %s", to, err, out)
+			}
 		}
 	}
 	set("on")

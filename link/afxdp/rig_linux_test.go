@@ -36,6 +36,9 @@ func newBench(t testing.TB, h *netnstest.Host, cfg *Config, claims *link.Claims)
 	l := openOn(t, h, cfg, claims)
 	b := &bench{Link: l, t: t, in: make([]link.Frame, benchBatch), back: make([]uint32, benchBatch)}
 	layout := link.Layout{BufferSize: link.MinBufferSize, Queues: l.Queues(), RXBuffers: benchRX, TXBuffers: benchTX}
+	if l.Capabilities().ZeroCopy {
+		layout.BufferSize, layout.RXBuffers = maxChunk, zeroCopyBuffers
+	}
 	mem, err := l.Attach(layout)
 	if err != nil {
 		t.Fatal(err)

@@ -49,31 +49,6 @@ func openOn(t testing.TB, h *netnstest.Host, cfg *Config, claims *link.Claims) *
 // cardWait is how long an emulated card on busy processors may negotiate.
 const cardWait = 30 * time.Second
 
-// needsCard skips where there is none whose driver has zero copy. It has no
-// kernel's number in it: what the driver says counts.
-func needsCard(t *testing.T) {
-	t.Helper()
-	w := netnstest.NewPair(t, nil)
-	if !w.Borrowed() {
-		t.Skip("needs a network card with zero copy: \"make test-vm\"")
-	}
-	w.A.Do(func() {
-		l, err := Open(w.A.IfName, &Config{ZeroCopy: ZeroCopyRequire})
-		if errors.Is(err, link.ErrNotSupported) {
-			t.Skip(err)
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := l.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	if err := w.Close(); err != nil { // there is one card
-		t.Fatal(err)
-	}
-}
-
 // needsVeth skips what is about veth, or done with it alone.
 func needsVeth(t testing.TB, w *netnstest.Wire, why string) {
 	t.Helper()
@@ -151,31 +126,6 @@ func TestSuite(t *testing.T) {
 		})
 	}
 }
-
-// TestSuiteZeroCopy is the suite on a card whose driver has zero copy.
-func TestSuiteZeroCopy(t *testing.T) {
-	needsCard(t)
-	for _, queues := range []int{1, 2} {
-		t.Run(fmt.Sprintf("%d queues", queues), func(t *testing.T) {
-			// One wire for all, which takes a second to make.
-			over := netnstest.NewPair(t, &netnstest.Config{Queues: queues})
-			linktest.Suite(t, func(t *testing.T) linktest.Wire {
-				leaktest.Check(t)
-				w := suiteWire(t, over, &Config{ZeroCopy: ZeroCopyRequire})
-				if c := w.Link.Capabilities(); !c.ZeroCopy {
-					t.Fatalf("no zero copy: %+v", c)
-				}
-				w.Layout = link.Layout{BufferSize: maxChunk, Queues: queues, RXBuffers: zeroCopyBuffers, TXBuffers: 256}
-				w.MinBuffers = zeroCopyBuffers
-				return w
-			})
-		})
-	}
-}
-
-// zeroCopyBuffers are more than igb's 256 descriptors and all that a test ever
-// holds: see ZeroCopyRequire.
-const zeroCopyBuffers = 1024
 
 func suiteWire(t *testing.T, w *netnstest.Wire, cfg *Config) linktest.Wire {
 	t.Helper()

@@ -113,3 +113,35 @@ func TestVLANTagsKept(t *testing.T) {
 		t.Error("a closed link has not switched VLAN tag stripping on again")
 	}
 }
+
+// TestVLANFilter: a device that filters is in promiscuous mode while claims name
+// a VLAN, and no longer.
+func TestVLANFilter(t *testing.T) {
+	leaktest.Check(t)
+	w := netnstest.NewPair(t, nil)
+	needsVeth(t, w, "it has no filter, so that a pretended one shows")
+	l := openOn(t, w.A, nil, nil)
+	if l.dev.vlanFilter {
+		t.Error("veth filters VLANs")
+	}
+	l.dev.vlanFilter = true
+	for i, c := range []struct {
+		claims link.Claims
+		want   bool
+	}{
+		{link.Claims{EtherTypes: []link.ClaimEtherType{{EtherType: suiteType}}, IPv4: claimOurs.IPv4}, false},
+		{link.Claims{EtherTypes: []link.ClaimEtherType{{EtherType: suiteType}, {VLAN: 5, EtherType: suiteType}}}, true},
+		{link.Claims{Promiscuous: true}, true},
+		{link.Claims{}, false},
+		{link.Claims{IPv4: []link.ClaimIPv4{{VLAN: 5, Addr: addr4(1)}}}, true},
+		{link.Claims{VLANs: []uint16{7}}, true},
+		{link.Claims{}, false},
+	} {
+		if err := l.Select(&c.claims); err != nil {
+			t.Fatal(err)
+		}
+		if got := isPromiscuous(t, w.A); got != c.want {
+			t.Errorf("step %d, claims %+v: promiscuous %v, want %v", i, c.claims, got, c.want)
+		}
+	}
+}
