@@ -39,7 +39,8 @@
 // in their place that passes everything, without closing anything.
 //
 // While the link is open, the device's rx-vlan-offload is off: XDP does not see
-// a tag that the device has stripped. Nor does it see one that never was in the
+// a tag that the device has stripped. It stays off if the process is killed, and
+// the kernel takes the tags off itself. Nor does it see one that never was in the
 // frame: over a veth pair, the kernel's VLAN interface at the other end leaves
 // its tag beside the frame, for hardware that is not there, and the frame counts
 // as untagged here. `ethtool -K <the other end> tx-vlan-offload off` puts it in.

@@ -79,6 +79,12 @@ func TestKilled(t *testing.T) {
 	child.Process.Kill()
 	child.Wait()
 
+	if w.Borrowed() {
+		// What the killed process has switched off stays off.
+		if out, err := w.A.Exec("ethtool", "-K", w.A.IfName, "rx-vlan-offload", "on"); err != nil {
+			t.Logf("%v: %s", err, out)
+		}
+	}
 	kernel := netip.AddrPortFrom(prefixA.Addr(), 7)
 	kernelEcho(t, w.A, kernel)
 	awaitEcho(t, w.B, kernel)

@@ -55,29 +55,33 @@ func TestVLAN(t *testing.T) {
 // over a wire without hardware to the end, and no XDP program sees them: then
 // the frame is the kernel's, and must not come here without its tag.
 func TestVLANKernel(t *testing.T) {
-	for _, offloads := range []netnstest.Offloads{netnstest.OffloadsOffB, netnstest.OffloadsOn} {
-		w := netnstest.NewPair(t, &netnstest.Config{AddrA: prefixA, AddrB: prefixB, Offloads: offloads})
-		if _, err := w.B.AddVLAN(5, netip.MustParsePrefix("198.51.100.2/24")); err != nil {
-			t.Skipf("this kernel makes no VLAN interface: %v", err)
-		}
-		b := newBench(t, w.A, nil, &link.Claims{IPv4: []link.ClaimIPv4{{VLAN: 5, Addr: [4]byte{198, 51, 100, 10}}}})
-		c, err := w.B.DialUDP(netip.AddrPort{}, netip.MustParseAddrPort("198.51.100.10:7"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer c.Close()
-		if _, err := c.Write([]byte("hello")); err != nil {
-			t.Fatal(err)
-		}
-		f := b.receive(time.Second)
-		good := len(f) >= 18 && f[12] == 0x81 && f[13] == 0 && f[15] == 5 && f[16] == 8 && f[17] == 6
-		beside := offloads == netnstest.OffloadsOn && f == nil && b.FilterStats().Verdicts[filter.Skip] > 0
-		if !good && !beside {
-			t.Errorf("offloads %v: want the kernel's ARP request on VLAN 5, got % x; filter %+v", offloads, f, b.FilterStats())
-		}
-		if beside {
-			t.Log("tags that the peer's device is to insert are beside the frame")
-		}
+	for name, offloads := range map[string]netnstest.Offloads{"off": netnstest.OffloadsOffB, "on": netnstest.OffloadsOn} {
+		t.Run("offloads "+name, func(t *testing.T) { testVLANKernel(t, offloads) })
+	}
+}
+
+func testVLANKernel(t *testing.T, offloads netnstest.Offloads) {
+	w := netnstest.NewPair(t, &netnstest.Config{AddrA: prefixA, AddrB: prefixB, Offloads: offloads})
+	if _, err := w.B.AddVLAN(5, netip.MustParsePrefix("198.51.100.2/24")); err != nil {
+		t.Skipf("this kernel makes no VLAN interface: %v", err)
+	}
+	b := newBench(t, w.A, nil, &link.Claims{IPv4: []link.ClaimIPv4{{VLAN: 5, Addr: [4]byte{198, 51, 100, 10}}}})
+	c, err := w.B.DialUDP(netip.AddrPort{}, netip.MustParseAddrPort("198.51.100.10:7"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if _, err := c.Write([]byte("hello")); err != nil {
+		t.Fatal(err)
+	}
+	f := b.receive(time.Second)
+	good := len(f) >= 18 && f[12] == 0x81 && f[13] == 0 && f[15] == 5 && f[16] == 8 && f[17] == 6
+	beside := offloads == netnstest.OffloadsOn && f == nil && b.FilterStats().Verdicts[filter.Skip] > 0
+	if !good && !beside {
+		t.Errorf("want the kernel's ARP request on VLAN 5, got % x; filter %+v", f, b.FilterStats())
+	}
+	if beside {
+		t.Log("tags that the peer's device is to insert are beside the frame")
 	}
 }
 
