@@ -42,6 +42,11 @@ func run(args []string) int {
 		return exitInterrupted
 	}
 	fmt.Fprintf(root.ErrOrStderr(), "oobnet: %v\n", err)
+	// Some commands' errors carry the exit code that another tool gave them.
+	var own interface{ ExitCode() int }
+	if errors.As(err, &own) {
+		return own.ExitCode()
+	}
 	return exitFailed
 }
 
@@ -56,7 +61,7 @@ application and the network card.`,
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	root.AddCommand(demoCommand(), benchCommand())
+	root.AddCommand(demoCommand(), latmusCommand(), benchCommand())
 	return root
 }
 

@@ -1,0 +1,169 @@
+package latmus
+
+import (
+	"github.com/oobnet/oobnet/cmd/oobnet/internal/hist"
+	"github.com/oobnet/oobnet/stack"
+)
+
+// The figures of a side, in the order of latmus's columns.
+const (
+	rxSched    = iota // device to delivery: the stack had the packet
+	rxUser            // delivery to the application's read
+	txSched           // queuing to device: the packet waited for its turn
+	txUser            // delivery to queuing: the packet was built, on the application's thread
+	roundTrip         // send to read, with RTT
+	kernelTrip        // the same through sockets of the kernel
+	nFigures
+)
+
+var figureNames = [nFigures]string{"rx sched", "rx user", "tx sched", "tx user", "rtt", "kernel rtt"}
+
+// span is the least and the most of a sum, ns.
+type span struct{ best, worst int64 }
+
+func (s *span) add(v int64) {
+	if s.best == 0 || v < s.best {
+		s.best = v
+	}
+	s.worst = max(s.worst, v)
+}
+
+// tally is what was found so far: the collector's alone.
+type tally struct {
+	figures [nFigures]hist.Histogram
+	cells   [nFigures][]uint64 // of 1 us, the last for all beyond
+	now     [nFigures]int64    // the most since the last line
+	rx, tx  span               // of the whole way in, and out
+
+	order      order
+	received   uint64
+	badCRC     uint64
+	inBand     uint64 // packets that the in-band stage carried: they have no times
+	odd        uint64 // figures below 0
+	unmatched  uint64
+	departures []departure // by sequence number, modulo
+	sent       []stack.IOTimes
+	bySend     []uint64 // sequence number + 1 by the number of a send, modulo
+
+	lateTimes    []stack.IOTimes // read in the last round: their departures are there by now
+	lateArrivals []arrival
+	worst        worst
+}
+
+func newTally(o *Options) *tally {
+	t := &tally{
+		departures: make([]departure, logRoom), sent: make([]stack.IOTimes, logRoom), bySend: make([]uint64, logRoom),
+		worst: worst{limit: o.Worst},
+	}
+	for i := range t.cells {
+		t.cells[i] = make([]uint64, o.Cells)
+	}
+	return t
+}
+
+// record books a figure, ns.
+func (t *tally) record(figure int, ns int64) {
+	if ns < 0 {
+		t.odd++
+		return
+	}
+	t.figures[figure].Record(ns)
+	cells := t.cells[figure]
+	cells[min(int(ns/1000), len(cells)-1)]++
+	t.now[figure] = max(t.now[figure], ns)
+}
+
+// collect books what the threads have written down. Times and arrivals wait for
+// the next round: the thread that sent may not have written down its part when
+// the packet is back.
+func (t *tally) collect(p *party, rtt bool) {
+	times, arrivals := t.lateTimes, t.lateArrivals
+	t.lateTimes, t.lateArrivals = nil, nil
+	var s stack.IOTimes
+	for p.txTimes.Pop(&s) {
+		t.lateTimes = append(t.lateTimes, s)
+	}
+	var a arrival
+	for p.arrivals.Pop(&a) {
+		t.lateArrivals = append(t.lateArrivals, a)
+	}
+	var d departure
+	for p.departures.Pop(&d) {
+		i := d.seq % logRoom
+		t.departures[i], t.sent[i] = d, stack.IOTimes{}
+		if d.id != 0 {
+			t.bySend[d.id%logRoom] = d.seq + 1
+		}
+	}
+	for i := range times {
+		t.left(&times[i], rtt)
+	}
+	for i := range arrivals {
+		t.came(&arrivals[i], rtt)
+	}
+	if p.other != nil {
+		p.other.drain(t)
+	}
+}
+
+// departure that a send's number stands for; nil: not known.
+func (t *tally) bySendID(id uint64) *departure {
+	if seq := t.bySend[id%logRoom]; seq != 0 {
+		if d := &t.departures[(seq-1)%logRoom]; d.id == id {
+			return d
+		}
+	}
+	return nil
+}
+
+func (t *tally) left(s *stack.IOTimes, rtt bool) {
+	if s.Device == 0 {
+		t.inBand++
+		return
+	}
+	t.record(txSched, s.Device-s.Queuing)
+	t.record(txUser, s.Queuing-s.Delivery)
+	t.tx.add(s.Device - s.Delivery)
+	d := t.bySendID(s.ID)
+	if d == nil {
+		t.unmatched++
+		return
+	}
+	t.sent[d.seq%logRoom] = *s
+	if !rtt {
+		t.worst.offer(outward(d, s))
+	}
+}
+
+func (t *tally) came(a *arrival, rtt bool) {
+	if a.bad {
+		t.badCRC++
+		return
+	}
+	t.received++
+	if !t.order.take(a.seq) {
+		return
+	}
+	if a.times.Device == 0 {
+		t.inBand++
+	} else {
+		t.record(rxSched, a.times.Delivery-a.times.Device)
+		t.record(rxUser, a.read-a.times.Delivery)
+		t.rx.add(a.read - a.times.Device)
+	}
+	if !rtt {
+		t.worst.offer(inward(a))
+		return
+	}
+	i := a.seq % logRoom
+	d := &t.departures[i]
+	if d.seq != a.seq || d.begun == 0 {
+		t.unmatched++
+		return
+	}
+	t.record(roundTrip, a.read-d.begun)
+	t.worst.offer(around(d, &t.sent[i], a))
+}
+
+// newPage forgets what the last line has shown.
+func (t *tally) newPage() { clear(t.now[:]) }

@@ -1,0 +1,289 @@
+package latmus
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/HdrHistogram/hdrhistogram-go"
+
+	"github.com/oobnet/oobnet/internal/leaktest"
+	"github.com/oobnet/oobnet/link"
+	"github.com/oobnet/oobnet/link/linktest"
+)
+
+// short is a run that is long enough for one line of figures.
+func short() Options {
+	return Options{
+		Period: 2 * time.Millisecond, Duration: 1200 * time.Millisecond, Size: DefaultSize, Port: Port, CPU: -1,
+		Cells: DefaultCells, Lines: DefaultLines, Worst: 3, Silence: 20 * time.Second,
+	}
+}
+
+func TestSymmetricInMemory(t *testing.T) {
+	leaktest.Check(t)
+	o := short()
+	var out strings.Builder
+	o.Out = &out
+	r, err := Run(t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r.Sent == 0 || r.Received == 0 || r.Lost+r.Late+r.Duplicates+r.BadCRC+r.InBand+r.Odd+r.SendErrors+r.Demoted+r.Unlogged != 0 {
+		t.Errorf("%+v", r)
+	}
+	if len(r.Figures) != 4 {
+		t.Fatalf("%d figures, want 4", len(r.Figures))
+	}
+	for i, want := range []uint64{r.Received, r.Received, r.Sent, r.Sent} {
+		if f := r.Figures[i]; f.Count != want || f.Min > f.P50 || f.P50 > f.P99 || f.P99 > f.P999 || f.P999 > f.Max {
+			t.Errorf("%s: %+v, want %d values", f.Name, f, want)
+		}
+	}
+	checkLines(t, out.String(), r)
+	checkWorst(t, r)
+	checkGnuplot(t, r)
+	checkHDR(t, r)
+	checkJSON(t, r)
+}
+
+// checkLines reads the lines back as a script that was written for latmus does.
+func checkLines(t *testing.T, text string, r *Report) {
+	t.Helper()
+	const number = ` *\d+\.\d{3}`
+	for _, want := range []string{
+		`(?m)^RTT\|  \d\d:\d\d:\d\d  \(symmetric UDP, 2000 us period, priority 0, CPU any\)$`,
+		`(?m)^RTH\|  rx sched\|   rx user\|  tx sched\|   tx user\|   msw\|   rx best\|  rx worst\|   tx best\|  tx worst$`,
+		`(?m)^RTD(\|` + number + `){4}\| *\d+(\|` + number + `){4}$`,
+	} {
+		if !regexp.MustCompile(want).MatchString(text) {
+			t.Errorf("no line %s in\n%s", want, text)
+		}
+	}
+	i := strings.Index(text, "RTS|")
+	if i < 0 {
+		t.Fatalf("no RTS line in\n%s", text)
+	}
+	var worst [4]float64
+	var msw uint64
+	fields := strings.ReplaceAll(text[i+4:], "|", " ")
+	if _, err := fmt.Sscan(fields, &worst[0], &worst[1], &worst[2], &worst[3], &msw); err != nil {
+		t.Fatalf("%v in %s", err, text[i:])
+	}
+	for i, w := range worst {
+		if d := w*1000 - float64(r.Figures[i].Max); d > 1 || d < -1 {
+			t.Errorf("RTS says %.3f us for %s, the report %d ns", w, r.Figures[i].Name, r.Figures[i].Max)
+		}
+	}
+}
+
+func checkWorst(t *testing.T, r *Report) {
+	t.Helper()
+	if len(r.Worst) != 3 {
+		t.Fatalf("%d exchanges explained, want 3", len(r.Worst))
+	}
+	for i, e := range r.Worst {
+		var sum int64
+		for _, s := range e.Steps {
+			if s.NS < 0 {
+				t.Errorf("step back in time: %s", e)
+			}
+			sum += s.NS
+		}
+		if sum != e.TotalNS || e.Causes == nil || i > 0 && e.TotalNS > r.Worst[i-1].TotalNS {
+			t.Errorf("exchange %d: steps of %d: %s", i, sum, e)
+		}
+	}
+}
+
+func checkGnuplot(t *testing.T, r *Report) {
+	t.Helper()
+	var b bytes.Buffer
+	if err := r.WriteGnuplot(&b); err != nil {
+		t.Fatal(err)
+	}
+	var sums [4]uint64
+	cells := 0
+	for scan := bufio.NewScanner(&b); scan.Scan(); {
+		if strings.HasPrefix(scan.Text(), "#") {
+			continue
+		}
+		var cell int
+		var n [4]uint64
+		if _, err := fmt.Sscan(scan.Text(), &cell, &n[0], &n[1], &n[2], &n[3]); err != nil || cell != cells {
+			t.Fatalf("line %q: %v, want cell %d", scan.Text(), err, cells)
+		}
+		cells++
+		for i := range n {
+			sums[i] += n[i]
+		}
+	}
+	for i, f := range r.Figures {
+		if sums[i] != f.Count {
+			t.Errorf("%s: %d values in the cells, want %d", f.Name, sums[i], f.Count)
+		}
+	}
+}
+
+func checkHDR(t *testing.T, r *Report) {
+	t.Helper()
+	var b bytes.Buffer
+	if err := r.WriteHDR(&b); err != nil {
+		t.Fatal(err)
+	}
+	lr := hdrhistogram.NewHistogramLogReader(&b)
+	for _, f := range r.Figures {
+		h, err := lr.NextIntervalHistogram()
+		if err != nil || h == nil {
+			t.Fatalf("%s: %v", f.Name, err)
+		}
+		if h.TotalCount() != int64(f.Count) || h.Tag() != strings.ReplaceAll(f.Name, " ", "_") {
+			t.Errorf("%s: %d values of %q in the log, want %d", f.Name, h.TotalCount(), h.Tag(), f.Count)
+		}
+	}
+}
+
+func checkJSON(t *testing.T, r *Report) {
+	t.Helper()
+	b, err := json.Marshal(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var back Report
+	if err := json.Unmarshal(b, &back); err != nil {
+		t.Fatal(err)
+	}
+	if back.Sent != r.Sent || len(back.Worst) != 3 || back.Figures[1].Max != r.Figures[1].Max || back.Environment.Go == "" {
+		t.Errorf("%s", b)
+	}
+}
+
+func TestRoundTripsAndTheKernels(t *testing.T) {
+	leaktest.Check(t)
+	o := short()
+	o.RTT, o.Kernel, o.Duration = true, true, 400*time.Millisecond
+	o.Stress = Stress{GC: true, Memory: true, Flood: true}
+	r, err := Run(t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(r.Figures) != 6 {
+		t.Fatalf("%d figures, want 6", len(r.Figures))
+	}
+	ours, kernel := r.Figures[roundTrip], r.Figures[kernelTrip]
+	if ours.Count == 0 || kernel.Count == 0 || ours.Min <= 0 || kernel.Min <= 0 || r.MaxRatio <= 0 || r.P999Ratio <= 0 {
+		t.Errorf("%+v, %+v, ratios %g and %g", ours, kernel, r.P999Ratio, r.MaxRatio)
+	}
+	if ours.Count != r.Sent || r.Lost != 0 || r.Demoted != 0 {
+		t.Errorf("%d round trips of %d, lost %d, demoted %d", ours.Count, r.Sent, r.Lost, r.Demoted)
+	}
+	var text strings.Builder
+	if err := errors.Join(r.WriteText(&text), r.WriteHistogram(&text)); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"kernel rtt", "p99.9", "to kernel sockets", "worst: round trip", "wire, peer and back", "rtt, us", "#"} {
+		if !strings.Contains(text.String(), want) {
+			t.Errorf("no %q in\n%s", want, text.String())
+		}
+	}
+}
+
+// byFault runs with something done to every tenth UDP packet that the near side
+// receives.
+func byFault(t *testing.T, a linktest.Action) *Report {
+	leaktest.Check(t)
+	o := short()
+	o.Duration = 400 * time.Millisecond
+	first := true
+	o.wrap = func(l link.Link) link.Link {
+		if !first {
+			return l
+		}
+		first = false
+		n := 0 // of packets of ours: one queue, so one caller
+		return linktest.NewFault(l, linktest.FaultConfig{Hold: time.Second, RX: linktest.Faults{Rule: func(f []byte, _ uint64) linktest.Action {
+			if len(f) < 14+20+8+DefaultSize || f[14+20+8] != frameStart {
+				return linktest.Pass
+			}
+			if n++; n%10 == 5 {
+				return a
+			}
+			return linktest.Pass
+		}}})
+	}
+	r, err := Run(t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+func TestFaultsAreReported(t *testing.T) {
+	for _, c := range []struct {
+		action linktest.Action
+		count  func(*Report) uint64
+	}{
+		{linktest.Drop, func(r *Report) uint64 { return r.Lost }},
+		// UDP's checksum finds it before ours can.
+		{linktest.Corrupt, func(r *Report) uint64 { return r.Lost }},
+		{linktest.Duplicate, func(r *Report) uint64 { return r.Duplicates }},
+		{linktest.Reorder, func(r *Report) uint64 { return r.Late }},
+	} {
+		t.Run(c.action.String(), func(t *testing.T) {
+			if r := byFault(t, c.action); c.count(r) == 0 || r.BadCRC != 0 {
+				t.Errorf("lost %d, late %d, duplicates %d, bad CRC %d of %d", r.Lost, r.Late, r.Duplicates, r.BadCRC, r.Received)
+			}
+		})
+	}
+}
+
+func TestAbortAndWatchdog(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		set  func(*Options)
+		code int
+	}{
+		{"limit", func(o *Options) { o.Abort = time.Nanosecond }, ExitAbort},
+		{"silence", func(o *Options) {
+			o.Silence = 100 * time.Millisecond
+			o.wrap = func(l link.Link) link.Link {
+				return linktest.NewFault(l, linktest.FaultConfig{TX: linktest.Faults{Rule: func(f []byte, _ uint64) linktest.Action {
+					if len(f) > 14+20+8 && f[14+20+8] == frameStart {
+						return linktest.Drop
+					}
+					return linktest.Pass
+				}}})
+			}
+		}, ExitWatchdog},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			leaktest.Check(t)
+			o := short()
+			o.Duration = 30 * time.Second
+			c.set(&o)
+			r, err := Run(t.Context(), o)
+			var exit *ExitError
+			if !errors.As(err, &exit) || exit.ExitCode() != c.code || r == nil {
+				t.Errorf("%v with %v, want exit code %d", err, r, c.code)
+			}
+		})
+	}
+}
+
+func TestInterruptedIsNoError(t *testing.T) {
+	leaktest.Check(t)
+	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+	defer cancel()
+	o := short()
+	o.Duration = 0
+	if r, err := Run(ctx, o); err != nil || r.Sent == 0 {
+		t.Errorf("%v, %+v", err, r)
+	}
+}

@@ -1,0 +1,131 @@
+// Package latmus measures the latency of the stack as EVL's latmus does over a
+// network (latmus -E): two sides send each other one packet a period, and each
+// says where the time went in its own stack.
+package latmus
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net/netip"
+	"time"
+
+	"github.com/oobnet/oobnet/internal/rt"
+	"github.com/oobnet/oobnet/link"
+)
+
+// Defaults and limits. Those with a number in EVL's latmus are EVL's.
+const (
+	Port            = 59059 // UDP, both ends
+	DefaultPeriod   = time.Millisecond
+	DefaultSize     = 64
+	DefaultPriority = 10
+	DefaultLines    = 21 // of figures between two headings
+	DefaultCells    = 200
+	MaxCells        = 1000
+	DefaultWorst    = 5
+	MaxWorst        = 100
+	// MinPeriod leaves room for what a cycle itself costs, 5 to 20 us.
+	MinPeriod = 50 * time.Microsecond
+	MaxPeriod = time.Second
+)
+
+// Options of a run, checked by Check.
+type Options struct {
+	// Interface to run on over AF_XDP; empty: two stacks over a wire in memory.
+	Interface string
+	// Addr is the stack's address on Interface, VLAN its id or 0.
+	Addr netip.Prefix
+	VLAN uint16
+	// Peer is the other side, which runs the same; or an echo, with RTT.
+	Peer netip.Addr
+	// RTT measures round trips to an echo. Echo is such an echo: it measures
+	// nothing. Kernel sends every other packet through sockets of the host's
+	// kernel, with RTT.
+	RTT, Echo, Kernel bool
+
+	Period   time.Duration
+	Duration time.Duration // 0: until interrupted
+	Size     int           // of the payload, bytes
+	Port     uint16
+	Priority int // of the threads in SCHED_FIFO, 0: ordinary
+	CPU      int // to pin the threads to; negative: none
+	Poll     link.PollMode
+	// Spin is how long a thread waits with its eyes open before its packet or
+	// its activation comes.
+	Spin time.Duration
+	// Abort ends the run when a figure exceeds it; 0: none does.
+	Abort time.Duration
+	// Silence ends the run when no packet has come for so long; 0: nothing does.
+	Silence time.Duration
+	// Cells of the histogram for gnuplot, 1 us each.
+	Cells int
+	// Lines between two headings; 0: one heading.
+	Lines int
+	// Worst is how many of the worst exchanges are explained.
+	Worst int
+	// Stress is what disturbs the run.
+	Stress Stress
+	// Out receives the lines as they come; nil: none.
+	Out io.Writer
+
+	// wrap is put around the links, for tests.
+	wrap func(link.Link) link.Link
+}
+
+// Check returns an error that says what is wrong with which flag, and the way out.
+func (o *Options) Check() error {
+	switch {
+	case o.Interface == "" && (o.Addr.IsValid() || o.Peer.IsValid() || o.Echo):
+		return errors.New("--addr, -E and --echo want an interface: name it by -i, or leave them out to measure in memory")
+	case o.Interface != "" && !o.Addr.IsValid():
+		return fmt.Errorf("-i %s without --addr: give the stack an address of its own there, such as --addr 192.0.2.1/24", o.Interface)
+	case o.Interface != "" && !o.Echo && !o.Peer.IsValid():
+		return fmt.Errorf("-i %s without -E: name the peer that runs the same, such as -E 192.0.2.2; or be an echo, by --echo", o.Interface)
+	case o.Echo && (o.RTT || o.Peer.IsValid()):
+		return errors.New("--echo with --rtt or -E: an echo answers whoever asks; run --rtt -E on the other host")
+	case o.Peer.IsValid() && o.Peer == o.Addr.Addr():
+		return fmt.Errorf("-E %v is the own address: give the other host's", o.Peer)
+	case o.Period < MinPeriod || o.Period > MaxPeriod:
+		return fmt.Errorf("-p %v: want %v to %v", o.Period, MinPeriod, MaxPeriod)
+	case o.Size < MinSize || o.Size > MaxSize:
+		return fmt.Errorf("-S %d: want %d to %d bytes", o.Size, MinSize, MaxSize)
+	case o.Port == 0:
+		return errors.New("--port 0: want 1 to 65535")
+	case o.Priority < 0 || o.Priority > rt.MaxPriority:
+		return fmt.Errorf("-P %d: want 1 to %d, or 0 for ordinary scheduling", o.Priority, rt.MaxPriority)
+	case o.Cells < 1 || o.Cells > MaxCells:
+		return fmt.Errorf("-H %d: want 1 to %d cells of 1 us", o.Cells, MaxCells)
+	case o.Worst < 0 || o.Worst > MaxWorst:
+		return fmt.Errorf("--worst %d: want 0 to %d", o.Worst, MaxWorst)
+	case o.Duration < 0 || o.Abort < 0 || o.Silence < 0 || o.Spin < 0 || o.Lines < 0:
+		return errors.New("negative -T, -A, -l, --watchdog or --spin: want 0 or more")
+	case o.Poll == link.Manual:
+		return errors.New("--poll manual: the threads of the device are part of what is measured: want adaptive, busy or block")
+	case o.Kernel && !o.RTT:
+		return errors.New("--vs kernel without --rtt: round trips are what both can be compared by: add --rtt")
+	}
+	return nil
+}
+
+// spin is for the activations: never longer than a period.
+func (o *Options) spin() time.Duration { return min(o.Spin, o.Period) }
+
+// Exit codes of a run that ended for a reason of its own.
+const (
+	ExitWatchdog = 99
+	ExitAbort    = 102
+	ExitOdd      = 103
+)
+
+// ExitError ends a run, with EVL's exit code for the reason.
+type ExitError struct {
+	Code   int
+	Reason string
+}
+
+// Error is the reason.
+func (e *ExitError) Error() string { return "latmus: " + e.Reason }
+
+// ExitCode is the process's.
+func (e *ExitError) ExitCode() int { return e.Code }

@@ -1,0 +1,317 @@
+package latmus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"runtime"
+	"strings"
+	"time"
+
+	"github.com/oobnet/oobnet/cmd/oobnet/internal/machine"
+	"github.com/oobnet/oobnet/proto/udp"
+	"github.com/oobnet/oobnet/rt"
+	"github.com/oobnet/oobnet/stack"
+)
+
+// lineEvery is how often a line of figures is due.
+const lineEvery = time.Second
+
+// Run measures until the duration has passed or ctx ends, which is no error: the
+// report is of what was. An *ExitError comes with the report.
+func Run(ctx context.Context, o Options) (report *Report, err error) {
+	if err := o.Check(); err != nil {
+		return nil, err
+	}
+	near, far, err := openSides(&o)
+	if err != nil {
+		return nil, err
+	}
+	r := &run{o: &o, near: near, far: far, tally: newTally(&o)}
+	defer func() {
+		if far != nil {
+			err = errors.Join(err, far.close())
+		}
+		err = errors.Join(err, near.close())
+	}()
+	if o.Echo {
+		return r.echo(ctx)
+	}
+	return r.measure(ctx)
+}
+
+// run is one run.
+type run struct {
+	o         *Options
+	near, far *side // far: in memory
+	party     *party
+	tally     *tally
+	pages     *pages
+
+	started        time.Time
+	startedAt      int64
+	demoted        uint64 // when last looked
+	receivedAt     time.Time
+	receivedBefore uint64
+}
+
+// startEcho answers whoever asks, on the thread that received.
+func startEcho(o *Options, s *side) (*udp.Conn, error) {
+	var c *udp.Conn
+	ready := make(chan struct{})
+	c, err := s.listen(o, &udp.Config{Handler: func(d udp.Datagram) {
+		<-ready // once: closed before the first packet is sent
+		// What cannot be sent back is lost, and its sender counts it.
+		_, _ = c.WriteToUDPAddrPort(d.Payload(), d.From())
+		d.Release()
+	}})
+	close(ready)
+	return c, err
+}
+
+// echo is the peer of a run with RTT on another host.
+func (r *run) echo(ctx context.Context) (*Report, error) {
+	c, err := startEcho(r.o, r.near)
+	if err != nil {
+		return nil, err
+	}
+	if r.o.Duration > 0 {
+		var cancel func()
+		ctx, cancel = context.WithTimeout(ctx, r.o.Duration)
+		defer cancel()
+	}
+	r.begin()
+	<-ctx.Done()
+	out := r.describe()
+	out.Received = c.Stats().Received
+	return out, c.Close()
+}
+
+func (r *run) begin() {
+	r.started, r.startedAt = time.Now(), stack.Now()
+	r.receivedAt = r.started
+	out := r.o.Out
+	if out == nil {
+		out = discard{}
+	}
+	r.pages = &pages{out: out, o: r.o}
+}
+
+type discard struct{}
+
+func (discard) Write(b []byte) (int, error) { return len(b), nil }
+
+// measure runs the exchange.
+func (r *run) measure(ctx context.Context) (_ *Report, err error) {
+	peer := r.o.Peer
+	if r.far != nil {
+		peer = r.far.addr.Addr()
+	}
+	if r.party, err = newParty(r.o, r.near, peer); err != nil {
+		return nil, err
+	}
+	r.party.listenOn()
+	defer func() { err = errors.Join(err, r.party.close()) }()
+	if r.o.Kernel {
+		if r.party.other, err = newKernel(r.o); err != nil {
+			return nil, err
+		}
+		defer r.party.other.close()
+	}
+	// Those who answer are there before those who ask.
+	stopFar, err := r.startFar(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, stopFar()) }()
+	if err := r.near.solicit(ctx, peer); err != nil {
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		return nil, err
+	}
+	stopStress := r.o.Stress.start(r.flood())
+	defer stopStress()
+	r.begin()
+	return r.exchange(ctx)
+}
+
+// startFar starts the peer in memory: an echo, or a party like the near one.
+func (r *run) startFar(ctx context.Context) (stop func() error, err error) {
+	switch {
+	case r.far == nil:
+		return func() error { return nil }, nil
+	case r.o.RTT:
+		c, err := startEcho(r.o, r.far)
+		if err != nil {
+			return nil, err
+		}
+		return c.Close, nil
+	}
+	p, err := newParty(r.o, r.far, r.near.addr.Addr())
+	if err != nil {
+		return nil, err
+	}
+	p.listenOn()
+	if err := r.far.solicit(ctx, r.near.addr.Addr()); err != nil {
+		return nil, errors.Join(err, p.close())
+	}
+	sending, cancel := context.WithCancel(ctx)
+	ended := make(chan error, 1)
+	go func() { ended <- p.send(sending) }()
+	return func() error {
+		cancel()
+		err := <-ended
+		if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+			err = nil
+		}
+		return errors.Join(err, p.close())
+	}, nil
+}
+
+// linger is what late packets get before they count as lost.
+const linger = 100 * time.Millisecond
+
+// exchange sends, collects and prints until the end, which it gives the reason of.
+func (r *run) exchange(ctx context.Context) (*Report, error) {
+	sending, cancel := context.WithCancel(ctx)
+	defer cancel()
+	ended := make(chan error, 1)
+	go func() { ended <- r.party.send(sending) }()
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+
+	reason := r.collect(ctx, ended)
+	cancel()
+	if reason == nil || !errors.Is(reason, errSenderEnded) {
+		if err := <-ended; err != nil && !errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded) {
+			reason = errors.Join(reason, err)
+		}
+	}
+	seconds := time.Since(r.started)
+	time.Sleep(linger)
+	for range 2 { // what was written down, and what waited for its counterpart
+		r.round()
+	}
+	r.pages.summary(r.tally, r.demoted, seconds)
+	runtime.ReadMemStats(&after)
+	out := r.describe()
+	out.Seconds, out.Collections = seconds.Seconds(), after.NumGC-before.NumGC
+	if reason == nil && r.tally.odd > 0 {
+		reason = &ExitError{ExitOdd, fmt.Sprintf("%d figures below 0: times out of order", r.tally.odd)}
+	}
+	return out, reason
+}
+
+// errSenderEnded comes with the reason for which the sending thread ended.
+var errSenderEnded = errors.New("latmus: the sending thread ended")
+
+// collect looks each collectEvery, until it finds a reason to end.
+func (r *run) collect(ctx context.Context, ended <-chan error) error {
+	tick := time.NewTicker(collectEvery)
+	defer tick.Stop()
+	var end <-chan time.Time
+	if r.o.Duration > 0 {
+		end = time.After(r.o.Duration)
+	}
+	line := r.started.Add(lineEvery)
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-end:
+			return nil
+		case err := <-ended:
+			if ctx.Err() != nil {
+				err = nil
+			}
+			return errors.Join(errSenderEnded, err)
+		case now := <-tick.C:
+			r.round()
+			if !now.Before(line) {
+				r.pages.figures(r.tally, r.demoted, now.Sub(r.started))
+				line = line.Add(lineEvery)
+			}
+			if err := r.judge(now); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// round books what is new.
+func (r *run) round() {
+	r.tally.collect(r.party, r.o.RTT)
+	demoted := r.party.demotions()
+	r.tally.worst.explain(demoted-r.demoted, r.startedAt)
+	r.demoted = demoted
+}
+
+// judge says why the run has to end.
+func (r *run) judge(now time.Time) error {
+	if n := r.tally.received; n != r.receivedBefore {
+		r.receivedBefore, r.receivedAt = n, now
+	}
+	if r.o.Silence > 0 && now.Sub(r.receivedAt) > r.o.Silence {
+		return &ExitError{ExitWatchdog, fmt.Sprintf("no packet from the peer for %v: is it running?", r.o.Silence)}
+	}
+	if r.o.Abort > 0 {
+		for i := range kernelTrip {
+			if most := r.tally.figures[i].Max(); most > int64(r.o.Abort) {
+				return &ExitError{ExitAbort, fmt.Sprintf("%s of %.3f us is over the limit of %v", figureNames[i], us(most), r.o.Abort)}
+			}
+		}
+	}
+	return nil
+}
+
+// flood returns a function that sends one packet to the near side's in-band
+// stage: to a port where nobody listens, which it answers by ICMP.
+func (r *run) flood() func() {
+	if !r.o.Stress.Flood || r.far == nil {
+		return nil
+	}
+	c, err := udp.Dial(r.far.stack, r.far.addrPort(0), r.near.addrPort(floodPort), nil)
+	if err != nil {
+		return nil
+	}
+	packet := make([]byte, MinSize)
+	return func() { _, _ = c.Write(packet) } // its errors are the answers
+}
+
+// floodPort is discard's (RFC 863): nobody listens there.
+const floodPort = 9
+
+// describe collects what there is to say, before the sides are closed.
+func (r *run) describe() *Report {
+	t, o := r.tally, r.o
+	out := &Report{
+		Mode: mode(o), Interface: r.near.device.Name(), Link: r.near.device.Link().Capabilities().Mode, Addr: r.near.addr.String(),
+		VLAN: o.VLAN, Poll: o.Poll.String(), PeriodNS: int64(o.Period), Size: o.Size, Priority: o.Priority, Stress: o.Stress.String(),
+		Seconds:  time.Since(r.started).Seconds(),
+		Received: t.received, Lost: t.order.lost, Late: t.order.late, Duplicates: t.order.duplicate, BadCRC: t.badCRC,
+		InBand: t.inBand, Odd: t.odd, Demoted: r.demoted,
+		Worst: t.worst.list, Refused: r.near.refused(),
+		Environment: rt.Environment(), Machine: machine.Describe(), started: r.started,
+	}
+	if b, err := os.ReadFile("/proc/cmdline"); err == nil {
+		out.CommandLine = strings.TrimSpace(string(b))
+	}
+	out.NIC = nicSettings(o.Interface)
+	if p := r.party; p != nil {
+		out.Peer = p.to.Addr().String()
+		out.Sent, out.SendErrors, out.Unlogged = p.sent.Load(), p.sendErrors.Load(), p.unlogged.Load()
+		out.Overruns = p.cycle.Stats().Missed
+		if first := p.firstError.Load(); first != nil {
+			out.FirstError = (*first).Error()
+		}
+		out.Refused = append(out.Refused, p.allRefused()...)
+		if o.RTT && out.Sent > out.Received {
+			// The last ones are missing at the end of the sequence, too.
+			out.Lost = out.Sent - out.Received + t.order.duplicate
+		}
+		out.addFigures(t, o)
+	}
+	return out
+}

@@ -1,0 +1,153 @@
+package latmus
+
+import (
+	"cmp"
+	"fmt"
+	"runtime/debug"
+	"slices"
+	"time"
+
+	"github.com/oobnet/oobnet/stack"
+)
+
+// Step is a part of an exchange: from one point of time to the next.
+type Step struct {
+	Name string `json:"name"`
+	NS   int64  `json:"ns"`
+}
+
+// Exchange is one of the worst, explained.
+type Exchange struct {
+	// Kind is "in", "out" or "round trip".
+	Kind     string `json:"kind"`
+	Sequence uint64 `json:"sequence"`
+	// At is when it began, seconds since the run did.
+	At      float64 `json:"at_seconds"`
+	TotalNS int64   `json:"total_ns"`
+	Steps   []Step  `json:"steps"`
+	// Causes that fell into it; empty: none that can be seen from here.
+	Causes []string `json:"causes"`
+
+	begin, end int64
+	switches   int64
+}
+
+// Longest step of the exchange.
+func (e *Exchange) Longest() Step {
+	return slices.MaxFunc(e.Steps, func(a, b Step) int { return cmp.Compare(a.NS, b.NS) })
+}
+
+// path makes an exchange of points of time; those that are 0 were not taken.
+func path(kind string, seq uint64, begin int64, switches int64, points ...point) *Exchange {
+	e := &Exchange{Kind: kind, Sequence: seq, begin: begin, switches: switches}
+	at := begin
+	for _, p := range points {
+		if p.at == 0 {
+			continue
+		}
+		e.Steps = append(e.Steps, Step{p.step, p.at - at})
+		at = p.at
+	}
+	e.end, e.TotalNS = at, at-begin
+	return e
+}
+
+// point is a moment, and the name of the step that ends with it.
+type point struct {
+	step string
+	at   int64
+}
+
+func sendPoints(d *departure, s *stack.IOTimes) []point {
+	return []point{
+		{"wake-up of the sender", d.actual}, {"sender's own work", d.begun}, {"send to delivery", s.Delivery},
+		{"delivery to queuing", s.Queuing}, {"queuing to device", s.Device},
+	}
+}
+
+func readPoints(a *arrival) []point {
+	return []point{
+		{"device to queuing", a.times.Queuing}, {"queuing to delivery", a.times.Delivery}, {"delivery to read", a.read},
+	}
+}
+
+// outward is from the activation's time to the link.
+func outward(d *departure, s *stack.IOTimes) *Exchange {
+	return path("out", d.seq, d.planned, d.switches, sendPoints(d, s)...)
+}
+
+// inward is from the link to the application.
+func inward(a *arrival) *Exchange {
+	if a.times.Device == 0 {
+		return nil
+	}
+	return path("in", a.seq, a.times.Device, a.switches, readPoints(a)...)
+}
+
+// around is from the send to the read of the answer, as the figure is.
+func around(d *departure, s *stack.IOTimes, a *arrival) *Exchange {
+	points := append(sendPoints(d, s)[2:], point{"wire, peer and back", a.times.Device})
+	return path("round trip", d.seq, d.begun, d.switches+a.switches, append(points, readPoints(a)...)...)
+}
+
+// worst keeps the longest exchanges.
+type worst struct {
+	limit int
+	list  []*Exchange // longest first
+	// fresh are those that are not explained yet.
+	fresh []*Exchange
+}
+
+func (w *worst) offer(e *Exchange) {
+	if e == nil || w.limit == 0 || len(w.list) == w.limit && e.TotalNS <= w.list[w.limit-1].TotalNS {
+		return
+	}
+	i, _ := slices.BinarySearchFunc(w.list, e, func(a, b *Exchange) int { return cmp.Compare(b.TotalNS, a.TotalNS) })
+	w.list = slices.Insert(w.list, i, e)
+	if len(w.list) > w.limit {
+		w.list = w.list[:w.limit]
+	}
+	w.fresh = append(w.fresh, e)
+}
+
+// pause of the whole program, CLOCK_MONOTONIC ns.
+type pause struct{ begin, end int64 }
+
+// pauses that the collector of garbage has made lately, 256 at most. The runtime
+// tells one time for each collection: that of its last stop, and the length of
+// all of them.
+func pauses() (out []pause) {
+	var st debug.GCStats
+	debug.ReadGCStats(&st)
+	offset := stack.Now() - time.Now().UnixNano()
+	for i, end := range st.PauseEnd {
+		e := end.UnixNano() + offset
+		out = append(out, pause{e - int64(st.Pause[i]), e})
+	}
+	return out
+}
+
+// explain looks what fell into the exchanges that are new, among them demotions
+// since the last look.
+func (w *worst) explain(demoted uint64, started int64) {
+	if len(w.fresh) == 0 {
+		return
+	}
+	all := pauses()
+	for _, e := range w.fresh {
+		e.At = float64(e.begin-started) / 1e9
+		e.Causes = []string{}
+		for _, p := range all {
+			if p.begin < e.end && p.end > e.begin {
+				e.Causes = append(e.Causes, fmt.Sprintf("garbage collection stopped the world for %v", time.Duration(p.end-p.begin)))
+			}
+		}
+		if e.switches > 0 {
+			e.Causes = append(e.Causes, fmt.Sprintf("preempted: %d involuntary switches of the thread", e.switches))
+		}
+		if demoted > 0 {
+			e.Causes = append(e.Causes, fmt.Sprintf("%d demotions within %v", demoted, collectEvery))
+		}
+	}
+	w.fresh = w.fresh[:0]
+}

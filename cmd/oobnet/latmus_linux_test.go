@@ -1,0 +1,77 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"strings"
+	"testing"
+
+	"github.com/oobnet/oobnet/cmd/oobnet/internal/latmus"
+	"github.com/oobnet/oobnet/internal/netns"
+)
+
+// latmusOn runs latmus on a host of the wire, in the background.
+func latmusOn(ctx context.Context, h *netns.Host, args string) func() (latmus.Report, error) {
+	type result struct {
+		out string
+		err error
+	}
+	done := make(chan result, 1)
+	go func() {
+		var r result
+		all := append([]string{"latmus", "--json", "-P", "0", "-p", "2000", "-i", h.IfName}, strings.Fields(args)...)
+		h.Do(func() { r.out, _, r.err = command(ctx, all...) })
+		done <- r
+	}()
+	return func() (f latmus.Report, err error) {
+		r := <-done
+		if r.err != nil {
+			return f, r.err
+		}
+		return f, json.Unmarshal([]byte(r.out), &f)
+	}
+}
+
+func TestLatmusOverAFXDP(t *testing.T) {
+	w := testWire(t)
+	a := latmusOn(t.Context(), w.A, "--addr 192.0.2.1/24 -E 192.0.2.2 -T 1")
+	b := latmusOn(t.Context(), w.B, "--addr 192.0.2.2/24 -E 192.0.2.1 -T 1")
+	ra, erra := a()
+	rb, errb := b()
+	if erra != nil || errb != nil {
+		t.Fatal(erra, errb)
+	}
+	for _, r := range []latmus.Report{ra, rb} {
+		if r.Sent == 0 || r.Received == 0 || r.Lost+r.Duplicates+r.BadCRC+r.Demoted+r.Odd != 0 || !strings.Contains(r.Link, "copy") {
+			t.Errorf("%+v", r)
+		}
+		for _, f := range r.Figures {
+			if f.Count == 0 {
+				t.Errorf("%s of %s has no values", f.Name, r.Addr)
+			}
+		}
+	}
+}
+
+func TestLatmusRoundTripsOverAFXDP(t *testing.T) {
+	w := testWire(t)
+	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
+	echo := latmusOn(ctx, w.A, "--addr 192.0.2.1/24 --echo")
+	r, err := latmusOn(ctx, w.B, "--addr 192.0.2.2/24 -E 192.0.2.1 --rtt -T 400ms")()
+	stop()
+	if _, eerr := echo(); err != nil || eerr != nil {
+		t.Fatal(err, eerr)
+	}
+	if len(r.Figures) != 5 || r.Figures[4].Count == 0 || r.Lost+r.Demoted != 0 {
+		t.Errorf("%+v", r)
+	}
+}
+
+func TestLatmusWithoutAPeer(t *testing.T) {
+	w := testWire(t)
+	_, err := latmusOn(t.Context(), w.A, "--addr 192.0.2.1/24 -E 192.0.2.9")()
+	if err == nil || !strings.Contains(err.Error(), "192.0.2.9") || !strings.Contains(err.Error(), "is the peer running") {
+		t.Errorf("%v", err)
+	}
+}
