@@ -34,14 +34,12 @@ type Conn struct {
 	// attention is 0 while the fast path may be taken: set by Close, timers and
 	// the end of a port, read by every call.
 	attention atomic.Uint32
-	// sleepers counts readers that sleep or are about to; readable wakes one.
-	sleepers atomic.Int32
+	readers   sock.Readers
 
 	quota atomic.Int64 // frames that the socket may hold
 	// program is what SetBPF set, read by RX threads; promiscuous likewise.
 	program     atomic.Pointer[program]
 	promiscuous atomic.Bool
-	readable    chan struct{}
 	sent        *sentQueue // of an analyser, else nil
 
 	tap  *tap
@@ -114,7 +112,8 @@ func ListenDevice(d *stack.Device, cfg *Config) (*Conn, error) {
 var flows atomic.Int64
 
 func newConn(d *stack.Device, at *Addr, cfg *Config) *Conn {
-	c := &Conn{dev: d, local: at, mac: at.MAC, flow: int(flows.Add(1) & 0xffff), done: make(chan struct{}), readable: make(chan struct{}, 1)}
+	c := &Conn{dev: d, local: at, mac: at.MAC, flow: int(flows.Add(1) & 0xffff), done: make(chan struct{})}
+	c.readers.Init()
 	if cfg != nil {
 		c.cfg = *cfg
 	}

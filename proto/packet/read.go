@@ -4,10 +4,10 @@ import (
 	"encoding/binary"
 	"net"
 	"os"
-	"time"
 
 	"github.com/oobnet/oobnet/internal/wire"
 	"github.com/oobnet/oobnet/link"
+	"github.com/oobnet/oobnet/proto/internal/sock"
 	"github.com/oobnet/oobnet/stack"
 )
 
@@ -227,7 +227,7 @@ func (c *Conn) take(r *received) bool {
 // that moment was told that there is nothing, and may sleep; Close may have
 // been told so, and has left the rest.
 func (c *Conn) taken() {
-	if c.sleepers.Load()|int32(c.attention.Load()&gone) != 0 {
+	if c.readers.Asleep() || c.attention.Load()&gone != 0 {
 		c.took()
 	}
 }
@@ -236,12 +236,12 @@ func (c *Conn) took() {
 	if c.attention.Load()&gone != 0 {
 		c.purge()
 	}
-	c.wake()
+	c.readers.Wake()
 }
 
 // await is next for everything but the common case.
 func (c *Conn) await(r *received) error {
-	spinUntil := time.Time{}
+	var spin sock.Spin
 	for {
 		if err := c.mayRead(); err != nil {
 			return err
@@ -249,19 +249,13 @@ func (c *Conn) await(r *received) error {
 		if c.take(r) {
 			return nil
 		}
-		if c.cfg.Spin > 0 {
-			now := time.Now()
-			if spinUntil.IsZero() {
-				spinUntil = now.Add(c.cfg.Spin)
-			}
-			if now.Before(spinUntil) {
-				continue
-			}
+		if spin.Lasts(c.cfg.Spin) {
+			continue
 		}
 		if c.sleep(r) {
 			return nil
 		}
-		spinUntil = time.Time{}
+		spin = sock.Spin{}
 	}
 }
 
@@ -282,26 +276,10 @@ func (c *Conn) mayRead() error {
 // It reports whether its last look before found something.
 func (c *Conn) sleep(r *received) (found bool) {
 	passed := c.read.Channel()
-	c.sleepers.Add(1)
+	c.readers.Announce()
 	if found = c.take(r); !found && c.attention.Load()&(gone|readExpired) == 0 {
-		select {
-		case <-c.readable:
-		case <-passed:
-		case <-c.done:
-		}
+		c.readers.Sleep(passed, c.done)
 	}
-	// One word wakes one reader, and it passes it on: there may be more to read.
-	if c.sleepers.Add(-1) > 0 {
-		c.wake()
-	}
+	c.readers.Rise()
 	return found
-}
-
-// wake wakes one sleeping reader. It does not block, and a word that nobody
-// waits for yet is kept.
-func (c *Conn) wake() {
-	select {
-	case c.readable <- struct{}{}:
-	default:
-	}
 }

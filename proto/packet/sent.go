@@ -87,8 +87,8 @@ func (c *Conn) noteSent(frame []byte, now int64) {
 		return
 	}
 	q.got.Add(1)
-	if c.sleepers.Load() != 0 {
-		c.wake()
+	if c.readers.Asleep() {
+		c.readers.Wake()
 	}
 }
 

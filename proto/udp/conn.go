@@ -144,11 +144,9 @@ type Conn struct {
 	// attention is 0 while the fast path may be taken: set by Close, timers
 	// and errors, read by every call.
 	attention atomic.Uint32
-	// sleepers counts readers that sleep or are about to; readable wakes one.
-	sleepers atomic.Int32
+	readers   sock.Readers
 
-	quota    atomic.Int64 // datagrams that the socket may hold
-	readable chan struct{}
+	quota atomic.Int64 // datagrams that the socket may hold
 	// others are the inboxes for further devices, replaced as a whole under
 	// the protocol's mutex; side is for what no inbox can hold: datagrams of
 	// the in-band stage, and those that several sockets share.
@@ -227,7 +225,8 @@ func Dial(s *stack.Stack, local, remote netip.AddrPort, cfg *Config) (*Conn, err
 }
 
 func open(s *stack.Stack, local, remote netip.AddrPort, cfg *Config) (*Conn, error) {
-	c := &Conn{s: s, remote: unmap(remote), done: make(chan struct{}), readable: make(chan struct{}, 1)}
+	c := &Conn{s: s, remote: unmap(remote), done: make(chan struct{})}
+	c.readers.Init()
 	if cfg != nil {
 		c.cfg = *cfg
 	}

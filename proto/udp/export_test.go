@@ -1,6 +1,10 @@
 package udp
 
-import "github.com/oobnet/oobnet/stack"
+import (
+	"time"
+
+	"github.com/oobnet/oobnet/stack"
+)
 
 // TCI is the VLAN tag that a datagram came with, 0 for what is on the heap.
 func TCI(d *Datagram) uint16 {
@@ -19,18 +23,22 @@ func Batching(c *Conn) (end func()) {
 // PurgeAround runs purge for a device that a waiting heap datagram is not of,
 // with as many readers asleep, and reports whether one was woken and how many
 // datagrams wait after it.
-func PurgeAround(c *Conn, d *stack.Device, sleepers int32) (woken bool, waiting int) {
+func PurgeAround(c *Conn, d *stack.Device, sleepers int) (woken bool, waiting int) {
 	c.makeSide()
 	c.deliverSide(received{heap: &heapDatagram{}}, MaxQueue)
-	c.sleepers.Add(sleepers)
-	defer c.sleepers.Add(-sleepers)
-	c.purge(d)
-	select {
-	case <-c.readable:
-		woken = true
-	default:
+	for range sleepers {
+		c.readers.Announce()
 	}
-	return woken, c.side.Load().Len()
+	c.purge(d)
+	waiting = c.side.Load().Len()
+	// A word that was given is kept, and ends a sleep at once.
+	passed := make(chan struct{})
+	limit := time.AfterFunc(time.Second, func() { close(passed) })
+	c.readers.Sleep(passed, nil)
+	for range sleepers {
+		c.readers.Rise()
+	}
+	return limit.Stop(), waiting
 }
 
 // CloseAroundPurge is PurgeAround with a Close that found nothing, because

@@ -7,9 +7,9 @@ import (
 	"net/netip"
 	"os"
 	"syscall"
-	"time"
 
 	"github.com/oobnet/oobnet/internal/wire"
+	"github.com/oobnet/oobnet/proto/internal/sock"
 	"github.com/oobnet/oobnet/stack"
 )
 
@@ -187,7 +187,7 @@ func (c *Conn) take(r *received) bool {
 // at that moment was told that there is nothing, and may sleep; Close may have
 // been told so, and has left the rest.
 func (c *Conn) taken() {
-	if c.sleepers.Load()|int32(c.attention.Load()&closed) != 0 {
+	if c.readers.Asleep() || c.attention.Load()&closed != 0 {
 		c.took()
 	}
 }
@@ -196,7 +196,7 @@ func (c *Conn) took() {
 	if c.attention.Load()&closed != 0 {
 		c.purge(nil)
 	}
-	c.wake()
+	c.readers.Wake()
 }
 
 func (c *Conn) takeElsewhere(r *received) bool {
@@ -213,7 +213,7 @@ func (c *Conn) takeElsewhere(r *received) bool {
 
 // await is next for everything but the common case.
 func (c *Conn) await(r *received) error {
-	spinUntil := time.Time{}
+	var spin sock.Spin
 	for {
 		if err := c.mayRead(); err != nil {
 			return err
@@ -221,19 +221,13 @@ func (c *Conn) await(r *received) error {
 		if c.take(r) {
 			return nil
 		}
-		if c.cfg.Spin > 0 {
-			now := time.Now()
-			if spinUntil.IsZero() {
-				spinUntil = now.Add(c.cfg.Spin)
-			}
-			if now.Before(spinUntil) {
-				continue
-			}
+		if spin.Lasts(c.cfg.Spin) {
+			continue
 		}
 		if c.sleep(r) {
 			return nil
 		}
-		spinUntil = time.Time{}
+		spin = sock.Spin{}
 	}
 }
 
@@ -259,35 +253,19 @@ var errHandled = fmt.Errorf("the socket has a handler: %w", syscall.EINVAL)
 // It reports whether its last look before found something.
 func (c *Conn) sleep(r *received) (found bool) {
 	passed := c.read.Channel()
-	c.sleepers.Add(1)
+	c.readers.Announce()
 	if found = c.take(r); !found && c.attention.Load()&(closed|readExpired|failed) == 0 {
-		select {
-		case <-c.readable:
-		case <-passed:
-		case <-c.done:
-		}
+		c.readers.Sleep(passed, c.done)
 	}
-	// One word wakes one reader, and it passes it on: there may be more to read.
-	if c.sleepers.Add(-1) > 0 {
-		c.wake()
-	}
+	c.readers.Rise()
 	return found
-}
-
-// wake wakes one sleeping reader. It does not block, and a word that nobody
-// waits for yet is kept.
-func (c *Conn) wake() {
-	select {
-	case c.readable <- struct{}{}:
-	default:
-	}
 }
 
 // fail leaves an asynchronous error for the next call.
 func (c *Conn) fail(errno syscall.Errno) {
 	c.failure.Store(uint32(errno))
 	c.attention.Or(failed)
-	c.wake()
+	c.readers.Wake()
 }
 
 // takeFailure returns the asynchronous error, once; nil if another call was

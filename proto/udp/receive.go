@@ -204,8 +204,8 @@ func (c *Conn) hold(n, share int) int {
 //
 //oobnet:hot
 func (c *Conn) arrived() {
-	if c.sleepers.Load() != 0 {
-		c.wake()
+	if c.readers.Asleep() {
+		c.readers.Wake()
 	}
 	if c.attention.Load()&closed != 0 {
 		// Close may have looked before this came.

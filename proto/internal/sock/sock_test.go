@@ -67,3 +67,47 @@ func TestDeadline(t *testing.T) {
 		t.Errorf("attention %b after Stop", attention.Load())
 	}
 }
+
+// TestReaders: a word is kept for who comes to sleep, one wakes one, and who
+// rises passes it on.
+func TestReaders(t *testing.T) {
+	var r sock.Readers
+	r.Init()
+	if r.Asleep() {
+		t.Error("somebody sleeps")
+	}
+	r.Wake()
+	r.Wake() // one word is enough
+	r.Announce()
+	r.Sleep(nil, nil)
+	r.Announce()
+	if !r.Asleep() {
+		t.Error("nobody sleeps")
+	}
+	r.Rise() // the other one is told
+	r.Sleep(nil, nil)
+	r.Rise()
+	if r.Asleep() {
+		t.Error("somebody sleeps yet")
+	}
+	done := make(chan struct{})
+	close(done)
+	r.Sleep(nil, done)
+	r.Sleep(done, nil)
+}
+
+func TestSpin(t *testing.T) {
+	var s sock.Spin
+	if s.Lasts(0) || s.Lasts(-1) {
+		t.Error("no time lasts")
+	}
+	if !s.Lasts(time.Hour) {
+		t.Error("an hour is over at once")
+	}
+	s = sock.Spin{}
+	for start := time.Now(); s.Lasts(time.Millisecond); {
+		if time.Since(start) > time.Minute {
+			t.Fatal("it does not end")
+		}
+	}
+}
