@@ -23,7 +23,7 @@ type latmusFlags struct {
 	latmus.Options
 	addr, peer, vlan, poll, versus, stress string
 	period, abort, seconds                 string
-	gnuplot, hdr                           string
+	gnuplot, hdr, svg, html                string
 	json, histogram                        bool
 }
 
@@ -48,7 +48,7 @@ The column msw (mode switches in EVL) counts packets that went in-band.
 Exit codes: 1 for an error, 99 when the peer fell silent, 102 when a figure was
 over -A, 103 for results that cannot be.`,
 		Example: `  oobnet latmus -T 10
-  oobnet latmus --rtt --vs kernel --stress gc -T 60
+  oobnet latmus --rtt --vs kernel --stress gc -T 60 --html report.html
   sudo oobnet latmus -i eth1 --addr 192.0.2.1/24 -E 192.0.2.2 -g histogram.txt`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error { return runLatmus(c, &f) },
@@ -79,6 +79,8 @@ over -A, 103 for results that cannot be.`,
 	s.StringVar(&f.stress, "stress", "", "disturb the run: gc, memory, flood, with commas, or all")
 	s.StringVarP(&f.gnuplot, "gnuplot", "g", "", "write a histogram for gnuplot to this file")
 	s.StringVar(&f.hdr, "hdr", "", "write an HdrHistogram log to this file")
+	s.StringVar(&f.svg, "svg", "", "write histograms as SVG to this file")
+	s.StringVar(&f.html, "html", "", "write a report as one HTML file")
 	s.BoolVar(&f.histogram, "text-histogram", false, "draw histograms at the end")
 	s.BoolVar(&f.json, "json", false, "print the report as one JSON object, and no lines")
 	return c
@@ -156,7 +158,7 @@ func (f *latmusFlags) write(w io.Writer, r *latmus.Report) (err error) {
 	for _, file := range []struct {
 		name  string
 		write func(io.Writer) error
-	}{{f.gnuplot, r.WriteGnuplot}, {f.hdr, r.WriteHDR}} {
+	}{{f.gnuplot, r.WriteGnuplot}, {f.hdr, r.WriteHDR}, {f.svg, r.WriteSVG}, {f.html, r.WriteHTML}} {
 		if file.name != "" {
 			err = errors.Join(err, writeFile(file.name, file.write))
 		}

@@ -43,7 +43,7 @@ func TestLatmusWritesItsFiles(t *testing.T) {
 	dir := t.TempDir()
 	file := func(name string) string { return filepath.Join(dir, name) }
 	out, _, err := command(t.Context(), "latmus", "-P", "0", "-T", "300ms", "-p", "2ms", "--rtt", "--json",
-		"-g", file("plot"), "--hdr", file("hdr"))
+		"-g", file("plot"), "--hdr", file("hdr"), "--svg", file("svg"), "--html", file("html"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -51,7 +51,7 @@ func TestLatmusWritesItsFiles(t *testing.T) {
 	if err := json.Unmarshal([]byte(out), &r); err != nil || r.Sent == 0 || len(r.Figures) != 5 {
 		t.Errorf("%v in %s", err, out)
 	}
-	for name, want := range map[string]string{"plot": "# cell rx-sched rx-user tx-sched tx-user rtt\n", "hdr": "Tag=rx_sched,"} {
+	for name, want := range map[string]string{"plot": "# cell rx-sched rx-user tx-sched tx-user rtt\n", "hdr": "Tag=rx_sched,", "svg": "</svg>", "html": "</html>"} {
 		b, err := os.ReadFile(file(name))
 		if err != nil || !strings.Contains(string(b), want) {
 			t.Errorf("%s: %v, no %q in\n%s", name, err, want, b)

@@ -64,7 +64,7 @@ const (
 // start disturbs until the returned function is called. flood sends one packet
 // to the in-band stage; nil: there is nobody to send it.
 func (s Stress) start(flood func()) (stop func()) {
-	var ended atomic.Bool
+	var ended atomic.Bool // set by who stops, read by the bouts
 	var wg sync.WaitGroup
 	every := func(on bool, bout func()) {
 		if !on {
