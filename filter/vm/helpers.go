@@ -199,15 +199,31 @@ type memory []byte
 
 func (m memory) length() uint64 { return uint64(len(m)) }
 
+// charge takes as many instructions off the budget as work takes that a helper
+// is about to do. False: they are not left, the run has ended with a fault, and
+// the work must not be done, since it may be as long as a map.
+//
+//oobnet:hot
+func (r *Runner) charge(n int) bool {
+	if r.budget -= n; r.budget < 0 {
+		r.fault = FaultBudget
+		return false
+	}
+	return true
+}
+
 // bytes takes an argument that is memory, and charges the budget for the work
 // on it: a copy of 16 bytes takes no longer than an instruction.
 //
 //oobnet:hot
 func (r *Runner) bytes(m [][]byte, a, n uint64) memory {
-	r.budget -= int(n >> 4)
 	b := span(m, a, n)
 	if b == nil {
 		r.fault = FaultHelper
+		return nil
+	}
+	if !r.charge(int(n >> 4)) {
+		return nil
 	}
 	return b
 }

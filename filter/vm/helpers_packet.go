@@ -84,8 +84,10 @@ func (r *Runner) adjustTail(by int) uint64 {
 		return errno(eINVAL)
 	}
 	if by > 0 {
+		if !r.charge(by >> 4) {
+			return 0
+		}
 		clear(r.ctx.Buffer[r.end:end])
-		r.budget -= by >> 4
 	}
 	r.end = end
 	r.window()

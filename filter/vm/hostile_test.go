@@ -1,0 +1,60 @@
+package vm
+
+import (
+	"bytes"
+	"testing"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/asm"
+)
+
+// hostile makes a VM of one program and a map, "m".
+func hostile(t testing.TB, m *ebpf.MapSpec, cfg *Config, code asm.Instructions) *VM {
+	t.Helper()
+	v, err := New(&ebpf.CollectionSpec{Maps: map[string]*ebpf.MapSpec{"m": m}, Programs: map[string]*ebpf.ProgramSpec{
+		"main": {Type: ebpf.XDP, Instructions: code}}}, "main", cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return v
+}
+
+// onMap calls a helper with the map, a key that the stack has at an offset,
+// and no flags.
+func onMap(fn asm.BuiltinFunc, key int32) asm.Instructions {
+	return asm.Instructions{asm.LoadMapPtr(asm.R1, 0).WithReference("m"), asm.Mov.Reg(asm.R2, asm.R10), asm.Add.Imm(asm.R2, key),
+		asm.Mov.Reg(asm.R3, asm.R10), asm.Add.Imm(asm.R3, -16), asm.Mov.Imm(asm.R4, 0), fn.Call()}
+}
+
+// steps of a run that has to end without a fault.
+func steps(t testing.TB, v *VM) int {
+	t.Helper()
+	r := v.Runner(0)
+	if _, fault := r.Run(newContext(make([]byte, 64))); fault != 0 {
+		t.Fatalf("%v at %s", fault, r.Where())
+	}
+	return r.Steps()
+}
+
+// TestBudgetBeforeWork: a helper does not start what the budget has no room
+// for. An update with a value of 64 MiB would take as long as many runs.
+func TestBudgetBeforeWork(t *testing.T) {
+	const size = 64 << 20
+	code := asm.Instructions{asm.LoadMapPtr(asm.R1, 0).WithReference("m"), asm.Mov.Reg(asm.R2, asm.R10), asm.Add.Imm(asm.R2, -8),
+		asm.LoadMapValue(asm.R3, 0, size).WithReference("m"), asm.StoreImm(asm.R3, 0, 1, asm.Byte), asm.Mov.Imm(asm.R4, 0), asm.FnMapUpdateElem.Call(), exit}
+	v := hostile(t, &ebpf.MapSpec{Type: ebpf.Array, KeySize: 4, ValueSize: size, MaxEntries: 2}, nil, code)
+	r := v.Runner(0)
+	if _, fault := r.Run(newContext(make([]byte, 64))); fault != FaultBudget {
+		t.Errorf("an update of %d bytes: %v", size, fault)
+	}
+	if v.maps[0].slabs[0][0] != 0 {
+		t.Error("the value was copied for all that")
+	}
+
+	tail := hostile(t, &ebpf.MapSpec{Type: ebpf.Array, KeySize: 4, ValueSize: 4, MaxEntries: 1}, &Config{Budget: 10},
+		asm.Instructions{asm.Mov.Imm(asm.R2, 1024), asm.FnXdpAdjustTail.Call(), exit})
+	c := &Context{Buffer: bytes.Repeat([]byte{7}, 2048), Len: 64}
+	if _, fault := tail.Runner(0).Run(c); fault != FaultBudget || c.Len != 64 || c.Buffer[64] != 7 {
+		t.Errorf("an adjustment by 1024 bytes with a budget of 10: %v, %d bytes", fault, c.Len)
+	}
+}
