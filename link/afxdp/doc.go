@@ -60,6 +60,13 @@
 // so it is one page at most. The kernel keeps 256 bytes before each received
 // frame (XDP_PACKET_HEADROOM). What is left bounds the interface's MTU.
 //
+// In zero copy the device reads and writes the region by itself. A buffer holds
+// whole KiB of a frame then, as Intel's drivers count: buffers of 2048 bytes are
+// too small for an MTU of 1500, those of 4096 take 3072 bytes. Stop waits until
+// the driver has let go of the region, which it does some time after the sockets
+// are gone. QueueStats.RXNoBuffer counts how often the driver found the fill ring
+// empty; how many frames the card has lost by that, the card counts.
+//
 // # What it needs
 //
 // Linux 5.15 or later, and CAP_NET_RAW, CAP_NET_ADMIN and CAP_BPF (or root).
