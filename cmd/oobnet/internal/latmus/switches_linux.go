@@ -9,5 +9,5 @@ func involuntary() int64 {
 	if unix.Getrusage(unix.RUSAGE_THREAD, &ru) != nil {
 		return 0
 	}
-	return int64(ru.Nivcsw)
+	return ru.Nivcsw
 }
