@@ -58,10 +58,12 @@ func isBroadcast(d *stack.Datagram) bool {
 
 func (c *Conn) deliverInBand(r received) bool {
 	c.makeSide()
+	// Counted before its reader can have it, and look at the counter.
+	c.stats.inBand.Add(1)
 	// No device lends anything: the quota and the queue are the only bounds.
 	if !c.deliverSide(r, MaxQueue) {
+		c.stats.inBand.Add(^uint64(0))
 		return false
 	}
-	c.stats.inBand.Add(1)
 	return true
 }

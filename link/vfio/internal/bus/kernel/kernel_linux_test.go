@@ -164,11 +164,13 @@ func TestPlace(t *testing.T) {
 func TestFindRanges(t *testing.T) {
 	words := make([]uint64, 16)
 	b := unsafe.Slice((*byte)(unsafe.Pointer(&words[0])), 8*len(words))
-	other := (*iovaRanges)(unsafe.Pointer(&b[24]))
-	*other = iovaRanges{capHeader: capHeader{id: 3, next: 40}}
-	ours := (*iovaRanges)(unsafe.Pointer(&b[40]))
-	*ours = iovaRanges{capHeader: capHeader{id: capIOVARanges}, count: 2}
-	words[7], words[8], words[9], words[10] = 0, 0xfedfffff, 0xfef00000, 1<<39-1
+	other, ours := (*iovaRanges)(unsafe.Pointer(&b[24])), (*iovaRanges)(unsafe.Pointer(&b[40]))
+	chain := func() {
+		*other = iovaRanges{capHeader: capHeader{id: 3, next: 40}}
+		*ours = iovaRanges{capHeader: capHeader{id: capIOVARanges}, count: 2}
+		words[7], words[8], words[9], words[10] = 0, 0xfedfffff, 0xfef00000, 1<<39-1
+	}
+	chain()
 	got := findRanges(b, 24)
 	if len(got) != 2 || got[0] != (iovaRange{0, 0xfedfffff}) || got[1] != (iovaRange{0xfef00000, 1<<39 - 1}) {
 		t.Errorf("found %x", got)
@@ -177,9 +179,10 @@ func TestFindRanges(t *testing.T) {
 		"too many":   func() { ours.count = 1 << 30 },
 		"none":       func() { ours.count = 0 },
 		"in a ring":  func() { ours.id, ours.next = 9, 24 },
-		"outside":    func() { ours.next = 1 << 20 },
-		"not a word": func() { ours.next = 41 },
+		"outside":    func() { other.next = 1 << 20 },
+		"not a word": func() { other.next = 41 },
 	} {
+		chain()
 		spoil()
 		if got := findRanges(b, 24); got != nil {
 			t.Errorf("%s: found %x", name, got)
