@@ -83,6 +83,8 @@ func (r *Runner) mapUpdate(handle, key, value, flags uint64) uint64 {
 		return errno(eOPNOTSUPP)
 	case flags > exist:
 		return errno(eINVAL)
+	case m.table != nil && m.perCPU() && !r.charge(m.cpus*(1+m.stride>>4)): // an insertion clears the others' values
+		return 0
 	case m.kind == ebpf.LPMTrie:
 		return uint64(m.updatePrefix(k, b, flags, r.cpu))
 	case m.table != nil:

@@ -58,3 +58,15 @@ func TestBudgetBeforeWork(t *testing.T) {
 		t.Errorf("an adjustment by 1024 bytes with a budget of 10: %v, %d bytes", fault, c.Len)
 	}
 }
+
+// TestWorkOnAllCPUsIsCharged: an insertion clears the values of all CPUs; of
+// thousands, it takes as long as thousands of instructions.
+func TestWorkOnAllCPUsIsCharged(t *testing.T) {
+	const cpus = 1000
+	for _, kind := range []ebpf.MapType{ebpf.PerCPUHash, ebpf.LRUCPUHash} {
+		v := hostile(t, &ebpf.MapSpec{Type: kind, KeySize: 4, ValueSize: 8, MaxEntries: 1}, &Config{CPUs: cpus}, append(onMap(asm.FnMapUpdateElem, -8), exit))
+		if n := steps(t, v); n < cpus {
+			t.Errorf("%v: an insertion for %d CPUs was charged as %d instructions", kind, cpus, n)
+		}
+	}
+}

@@ -212,13 +212,14 @@ func (m *Map) put(slot uint32, value []byte, who int, fresh bool) {
 			copyShared(m.slabs[cpu][at:][:m.valueSize], value[cpu*m.stride:])
 		}
 	default:
-		for cpu := range m.slabs {
-			if cpu == who {
-				copyShared(m.slabs[cpu][at:][:m.valueSize], value)
-			} else if fresh { // as in the kernel, the others start from zero
-				clearShared(m.slabs[cpu][at:][:m.stride])
+		if fresh { // as in the kernel, the others start from zero
+			for cpu := range m.slabs {
+				if cpu != who {
+					clearShared(m.slabs[cpu][at:][:m.stride])
+				}
 			}
 		}
+		copyShared(m.slabs[who][at:][:m.valueSize], value)
 	}
 }
 
