@@ -70,3 +70,21 @@ func TestWorkOnAllCPUsIsCharged(t *testing.T) {
 		}
 	}
 }
+
+// TestPrefixesAreCharged: an LPM trie tries each prefix length that it holds,
+// and with keys of 256 bytes there are 2049.
+func TestPrefixesAreCharged(t *testing.T) {
+	const keySize, lengths = 260, 2049
+	v := hostile(t, &ebpf.MapSpec{Type: ebpf.LPMTrie, KeySize: keySize, ValueSize: 8, MaxEntries: lengths}, nil, append(append(asm.Instructions{
+		asm.StoreImm(asm.R10, -264, lengths-1, asm.Word)}, onMap(asm.FnMapLookupElem, -264)...), exit))
+	key := bytes.Repeat([]byte{0xff}, keySize)
+	for n := range lengths {
+		key[0], key[1], key[2], key[3] = byte(n), byte(n>>8), 0, 0
+		if err := v.Map("m").Update(key, make([]byte, 8)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := steps(t, v); n < lengths*keySize/16 {
+		t.Errorf("%d hashes of %d bytes were charged as %d instructions", lengths, keySize, n)
+	}
+}

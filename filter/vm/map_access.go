@@ -30,7 +30,8 @@ func (m *Map) slot(key []byte) (uint32, bool) {
 	w := k[:m.table.width]
 	words(w, key)
 	if m.kind == ebpf.LPMTrie {
-		return m.match(w)
+		slot, _, ok := m.match(w)
+		return slot, ok
 	}
 	return m.table.find(w, m.table.hash(w))
 }
@@ -201,23 +202,22 @@ func cutTo(key []uint64, n int) {
 	key[0] = key[0]&^math.MaxUint32 | uint64(n)
 }
 
-// match finds the longest prefix of a key, which it uses up.
+// match finds the longest prefix of a key, which it uses up, and says how many
+// lengths it tried.
 //
 //oobnet:hot
-func (m *Map) match(key []uint64) (uint32, bool) {
+func (m *Map) match(key []uint64) (slot uint32, tries int, ok bool) {
 	if !m.cut(key) {
-		return 0, false
+		return 0, 0, false
 	}
 	for n := m.longest(int(uint32(key[0]))); n >= 0; n = m.longest(n - 1) {
 		cutTo(key, n)
-		if slot, ok := m.table.find(key, m.table.hash(key)); ok {
-			return slot, true
-		}
-		if n == 0 {
+		tries++
+		if slot, ok = m.table.find(key, m.table.hash(key)); ok || n == 0 {
 			break
 		}
 	}
-	return 0, false
+	return slot, tries, ok
 }
 
 // updatePrefix is update for LPM tries.
