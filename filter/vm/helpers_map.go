@@ -216,8 +216,10 @@ func (r *Runner) forEach(handle, function, ctx, flags uint64) uint64 {
 		slots = m.table.slots
 	}
 	key := regionScratch<<regionShift | uint64(r.depth)*scratchSize
-	for i := uint32(0); i < slots && r.budget > 0; i++ {
-		r.budget--
+	for i := uint32(0); i < slots; i++ {
+		if !r.charge(1 + m.keySize>>4) {
+			return 0
+		}
 		if !r.scratchKey(m, i) {
 			continue
 		}

@@ -88,3 +88,16 @@ func TestPrefixesAreCharged(t *testing.T) {
 		t.Errorf("%d hashes of %d bytes were charged as %d instructions", lengths, keySize, n)
 	}
 }
+
+// TestKeysOfForEachAreCharged, those of slots without an entry too: they are
+// looked at.
+func TestKeysOfForEachAreCharged(t *testing.T) {
+	const keySize, entries = 512, 1000
+	f := asm.Instruction{OpCode: asm.LoadImmOp(asm.DWord), Dst: asm.R2, Src: asm.PseudoFunc, Constant: -1}.WithReference("f")
+	v := hostile(t, &ebpf.MapSpec{Type: ebpf.Hash, KeySize: keySize, ValueSize: 8, MaxEntries: entries}, nil, asm.Instructions{
+		asm.LoadMapPtr(asm.R1, 0).WithReference("m"), f, asm.Mov.Imm(asm.R4, 0), asm.FnForEachMapElem.Call(), exit,
+		asm.Mov.Imm(asm.R0, 0).WithSymbol("f"), exit})
+	if n := steps(t, v); n < entries*keySize/16 {
+		t.Errorf("%d keys of %d bytes were charged as %d instructions", entries, keySize, n)
+	}
+}
