@@ -90,9 +90,9 @@ func (r *Runner) mapUpdate(handle, key, value, flags uint64) uint64 {
 	case m.table != nil && m.perCPU() && !r.charge(m.cpus*(1+m.stride>>4)): // an insertion clears the others' values
 		return 0
 	case m.kind == ebpf.LPMTrie:
-		return uint64(m.updatePrefix(k, b, flags, r.cpu))
+		return r.busy(m.updatePrefix(k, b, flags, r.cpu))
 	case m.table != nil:
-		return uint64(m.table.update(k, b, flags, r.cpu))
+		return r.busy(m.table.update(k, b, flags, r.cpu))
 	case k[0] >= uint64(m.max):
 		return errno(e2BIG)
 	case flags == noExist:
@@ -119,7 +119,18 @@ func (r *Runner) mapDelete(handle, key uint64) uint64 {
 	case m.kind == ebpf.LPMTrie && !m.cut(k):
 		return errno(eINVAL)
 	}
-	return uint64(m.table.remove(k, false))
+	return r.busy(m.table.remove(k, false))
+}
+
+// busy makes r0 of a result of the table's, and charges for the wait if it was
+// in vain: a program that tries again and again must not outlast its budget.
+//
+//oobnet:hot
+func (r *Runner) busy(result int64) uint64 {
+	if result == -eBUSY {
+		r.charge(maxSpins)
+	}
+	return uint64(result)
 }
 
 // tailCall returns where the run goes on, -1 if the call does not take place,

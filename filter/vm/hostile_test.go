@@ -101,3 +101,15 @@ func TestKeysOfForEachAreCharged(t *testing.T) {
 		t.Errorf("%d keys of %d bytes were charged as %d instructions", entries, keySize, n)
 	}
 }
+
+// TestBusyBucketIsCharged: a program that tries again and again to get a bucket
+// that somebody holds spends its budget on that.
+func TestBusyBucketIsCharged(t *testing.T) {
+	for _, fn := range []asm.BuiltinFunc{asm.FnMapUpdateElem, asm.FnMapDeleteElem} {
+		v := hostile(t, &ebpf.MapSpec{Type: ebpf.Hash, KeySize: 4, ValueSize: 8, MaxEntries: 1}, nil, append(onMap(fn, -8), exit))
+		v.maps[0].table.locks[0].Store(1)
+		if n := steps(t, v); n < maxSpins {
+			t.Errorf("%v: %d attempts to get a bucket were charged as %d instructions", fn, maxSpins, n)
+		}
+	}
+}
