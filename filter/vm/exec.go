@@ -331,7 +331,9 @@ func (r *Runner) exec(pc, depth int, args *[5]uint64) uint64 {
 			r.frames[r.depth] = frame{reg[6], reg[7], reg[8], reg[9], pc}
 			r.depth++
 			reg[10] += frameSize
-			r.deepest = max(r.deepest, r.depth)
+			if r.depth > r.deepest {
+				r.deepen(r.depth)
+			}
 			pc = int(in.off)
 		case opExit:
 			if r.depth == base {

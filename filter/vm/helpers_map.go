@@ -172,7 +172,9 @@ func (r *Runner) callback(function uint64, depth int, args *[5]uint64) (uint64, 
 		r.fault = FaultHelper
 		return 0, false
 	}
-	r.deepest = max(r.deepest, depth)
+	if depth > r.deepest {
+		r.deepen(depth)
+	}
 	r.budget -= 4 // what starting it takes
 	v := r.exec(int(pc), depth, args)
 	r.depth = depth - 1

@@ -113,3 +113,15 @@ func TestBusyBucketIsCharged(t *testing.T) {
 		}
 	}
 }
+
+// TestDeepStackIsClear: no run finds what another has left in the stack of
+// functions that were not called.
+func TestDeepStackIsClear(t *testing.T) {
+	v := hostile(t, nil, nil, asm.Instructions{asm.LoadMem(asm.R0, asm.R10, 1024, asm.Word), asm.StoreImm(asm.R10, 1024, 77, asm.Word), exit})
+	r := v.Runner(0)
+	for range 2 {
+		if code, fault := r.Run(newContext(make([]byte, 64))); code != 0 || fault != FaultMemory {
+			t.Errorf("beyond the stack of the functions called: %d, %v", code, fault)
+		}
+	}
+}

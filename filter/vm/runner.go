@@ -63,7 +63,7 @@ func (v *VM) Runner(cpu int) *Runner {
 	r := &Runner{vm: v, cpu: cpu, stack: slab(MaxDepth * frameSize), scratch: slab(MaxDepth * scratchSize)}
 	regions := regionValues + len(v.maps)
 	r.read, r.write = make([][]byte, regions), make([][]byte, regions)
-	r.read[regionStack], r.write[regionStack] = r.stack, r.stack
+	r.deepen(0)
 	r.read[regionScratch] = r.scratch
 	for i, m := range v.maps {
 		r.read[regionValues+i], r.write[regionValues+i] = m.memory(cpu)
@@ -87,7 +87,9 @@ func (r *Runner) Run(c *Context) (code uint32, fault Fault) {
 	r.ctx, c.Redirect = c, Redirect{}
 	r.fault, r.pc, r.budget, r.tailCalls = 0, -1, r.vm.budget, 0
 	clear(r.stack[:(r.deepest+1)*frameSize])
-	r.deepest = 0
+	if r.deepest > 0 {
+		r.deepen(0)
+	}
 	if r.vm.socket {
 		r.frame, r.cb = c.Buffer[c.Off:][:c.Len], [5]uint32{}
 	} else {
@@ -104,6 +106,14 @@ func (r *Runner) Run(c *Context) (code uint32, fault Fault) {
 		return 0, r.fault
 	}
 	return code, 0
+}
+
+// deepen shows the program the stack of the functions up to a depth, which are
+// the ones that the next run clears, and no more.
+func (r *Runner) deepen(depth int) {
+	n := (depth + 1) * frameSize
+	r.deepest = depth
+	r.read[regionStack], r.write[regionStack] = r.stack[:n:n], r.stack[:n:n]
 }
 
 // window shows the program the frame and its metadata, and no more.
