@@ -125,3 +125,14 @@ func TestDeepStackIsClear(t *testing.T) {
 		}
 	}
 }
+
+// TestContentsWithoutValue: a collection that holds nothing for a key is
+// refused, not a panic.
+func TestContentsWithoutValue(t *testing.T) {
+	for _, kv := range []ebpf.MapKV{{Key: uint32(0)}, {Value: uint32(0)}} {
+		spec := mapSpec(map[string]*ebpf.MapSpec{"m": {Type: ebpf.Array, KeySize: 4, ValueSize: 4, MaxEntries: 1, Contents: []ebpf.MapKV{kv}}})
+		if _, err := New(spec, "main", nil); err == nil {
+			t.Errorf("contents %+v were taken", kv)
+		}
+	}
+}

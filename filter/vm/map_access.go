@@ -2,6 +2,7 @@ package vm
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"math"
 
@@ -12,6 +13,9 @@ import (
 func encode(x any) ([]byte, error) {
 	if b, ok := x.([]byte); ok {
 		return b, nil
+	}
+	if x == nil { // of which package binary makes a panic
+		return nil, errors.New("a key or a value is missing")
 	}
 	b, err := binary.Append(nil, binary.LittleEndian, x)
 	if err != nil {
