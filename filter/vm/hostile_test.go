@@ -136,3 +136,16 @@ func TestContentsWithoutValue(t *testing.T) {
 		}
 	}
 }
+
+// TestMarksOfTargetsAreCounted against the memory for maps: each entry of an
+// array of targets has a word that says whether it is set.
+func TestMarksOfTargetsAreCounted(t *testing.T) {
+	const entries = 1000
+	spec := mapSpec(map[string]*ebpf.MapSpec{"m": {Type: ebpf.XSKMap, KeySize: 4, ValueSize: 4, MaxEntries: entries}})
+	if _, err := New(spec, "main", &Config{MapMemory: 8 * entries}); err == nil {
+		t.Error("the values alone were counted")
+	}
+	if _, err := New(spec, "main", &Config{MapMemory: 12 * entries}); err != nil {
+		t.Error(err)
+	}
+}

@@ -91,6 +91,9 @@ func newMap(v *VM, name string, spec *ebpf.CollectionSpec, memory *int64) (*Map,
 		slots += int64(m.cpus) + 1
 		overhead = int64(roundUp8(m.keySize)) + 32 // of a slot: its links, and twice a bucket
 	}
+	if !m.plain() && !m.hashed() {
+		overhead = 4 // of an entry: whether it is set
+	}
 	if slots*int64(m.stride) > maxRegion {
 		return nil, fmt.Errorf("its values take %d bytes, more than the %d of a map", slots*int64(m.stride), int64(maxRegion))
 	}
