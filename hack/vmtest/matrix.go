@@ -42,7 +42,7 @@ var onCards = []string{"-test.run=^Test(SuiteZeroCopy|ZeroCopyDown|Capabilities|
 // suites are all there are. Those with the same kernel and card share a guest.
 var suites = []suite{
 	{name: "loopback", packages: []string{"link/loopback"}, kernels: []string{"6.12"}},
-	{name: "afxdp", packages: []string{"link/afxdp"}, modules: []string{"veth", "8021q"}},
+	{name: "afxdp", packages: []string{"link/afxdp"}, timeout: 9 * time.Minute, modules: []string{"veth", "8021q"}},
 	{name: "afxdp", packages: []string{"link/afxdp"}, args: onCards, timeout: 9 * time.Minute, modules: []string{"veth", "8021q"}, kernels: []string{"6.12", "7.2"}, cards: toKernel},
 	{name: "cards", packages: []string{"internal/vmtest/guesttest"}, timeout: time.Minute, kernels: []string{"6.12", "7.2"}, cards: append(toVFIO, toKernel...)},
 }
