@@ -1,8 +1,10 @@
 package latmus
 
 import (
+	"runtime"
 	"testing"
 
+	"github.com/oobnet/oobnet/link"
 	"github.com/oobnet/oobnet/stack"
 )
 
@@ -75,5 +77,17 @@ func TestStressIsReadBack(t *testing.T) {
 	}
 	if _, err := ParseStress("earthquake"); err == nil {
 		t.Error("no error")
+	}
+}
+
+func TestBusyThreadsMayNotTakeAllCores(t *testing.T) {
+	o := short()
+	o.Poll, o.Priority = link.Busy, DefaultPriority
+	if err := o.Check(); (err != nil) != (runtime.NumCPU() <= 2) {
+		t.Errorf("%d cores: %v", runtime.NumCPU(), err)
+	}
+	o.Priority = 0
+	if err := o.Check(); err != nil {
+		t.Error(err)
 	}
 }

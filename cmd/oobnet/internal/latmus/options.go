@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net/netip"
+	"runtime"
 	"time"
 
 	"github.com/oobnet/oobnet/internal/rt"
@@ -102,10 +103,21 @@ func (o *Options) Check() error {
 		return errors.New("negative -T, -A, -l, --watchdog or --spin: want 0 or more")
 	case o.Poll == link.Manual:
 		return errors.New("--poll manual: the threads of the device are part of what is measured: want adaptive, busy or block")
+	case o.Poll == link.Busy && o.Priority > 0 && o.spinners() >= runtime.NumCPU():
+		return fmt.Errorf("--poll busy with -P %d on %d cores: %d spinning threads of SCHED_FIFO would leave no core to anybody: add -P 0, or let the device wait (--poll adaptive)",
+			o.Priority, runtime.NumCPU(), o.spinners())
 	case o.Kernel && !o.RTT:
 		return errors.New("--vs kernel without --rtt: round trips are what both can be compared by: add --rtt")
 	}
 	return nil
+}
+
+// spinners are the RX threads that never sleep in busy polling.
+func (o *Options) spinners() int {
+	if o.Interface == "" {
+		return 2
+	}
+	return 1
 }
 
 // spin is for the activations: never longer than a period.

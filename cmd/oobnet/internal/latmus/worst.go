@@ -3,6 +3,7 @@ package latmus
 import (
 	"cmp"
 	"fmt"
+	"math"
 	"runtime/debug"
 	"slices"
 	"time"
@@ -119,7 +120,12 @@ type pause struct{ begin, end int64 }
 func pauses() (out []pause) {
 	var st debug.GCStats
 	debug.ReadGCStats(&st)
-	offset := stack.Now() - time.Now().UnixNano()
+	// The thread may lose its core between the two readings: of several, the one
+	// with the least between them is right.
+	offset := int64(math.MinInt64)
+	for range 4 {
+		offset = max(offset, stack.Now()-time.Now().UnixNano())
+	}
 	for i, end := range st.PauseEnd {
 		e := end.UnixNano() + offset
 		out = append(out, pause{e - int64(st.Pause[i]), e})

@@ -9,11 +9,12 @@ import (
 )
 
 func TestCausesAreFound(t *testing.T) {
+	const minute = 60e9 // before any collection of this test
 	w := worst{limit: 2}
 	begin := stack.Now()
 	runtime.GC()
 	w.offer(path("in", 1, begin, 2, point{"delivery to read", stack.Now()}))
-	w.offer(path("in", 2, begin-10, 0, point{"delivery to read", begin - 5}))
+	w.offer(path("in", 2, begin-minute-5, 0, point{"delivery to read", begin - minute}))
 	w.explain(3, begin)
 	all := strings.Join(w.list[0].Causes, "\n")
 	for _, want := range []string{"stopped the world for", "2 involuntary switches", "3 demotions"} {
