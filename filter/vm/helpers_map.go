@@ -89,6 +89,8 @@ func (r *Runner) mapUpdate(handle, key, value, flags uint64) uint64 {
 		return errno(eINVAL)
 	case m.table != nil && m.perCPU() && !r.charge(m.cpus*(1+m.stride>>4)): // an insertion clears the others' values
 		return 0
+	case m.lru() && !r.charge(maxVictims): // an insertion may look at so many entries, to evict one
+		return 0
 	case m.kind == ebpf.LPMTrie:
 		return r.busy(m.updatePrefix(k, b, flags, r.cpu))
 	case m.table != nil:

@@ -149,3 +149,12 @@ func TestMarksOfTargetsAreCounted(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestEvictionIsCharged: an update of an LRU hash may look at many entries to
+// make room, each in a cache line of its own.
+func TestEvictionIsCharged(t *testing.T) {
+	v := hostile(t, &ebpf.MapSpec{Type: ebpf.LRUHash, KeySize: 4, ValueSize: 8, MaxEntries: 1}, nil, append(onMap(asm.FnMapUpdateElem, -8), exit))
+	if n := steps(t, v); n < maxVictims {
+		t.Errorf("an update that may look at %d entries was charged as %d instructions", maxVictims, n)
+	}
+}
