@@ -158,3 +158,16 @@ func TestEvictionIsCharged(t *testing.T) {
 		t.Errorf("an update that may look at %d entries was charged as %d instructions", maxVictims, n)
 	}
 }
+
+// TestRefusedInputHasNoPlace: what a run says about its fault is not said again
+// of the next, which did not start.
+func TestRefusedInputHasNoPlace(t *testing.T) {
+	v := hostile(t, nil, nil, asm.Instructions{asm.LoadMem(asm.R0, asm.R0, 0, asm.Byte), exit})
+	r := v.Runner(0)
+	if _, fault := r.Run(&Context{}); fault != FaultMemory || r.Where() == "" {
+		t.Fatalf("a load through null: %v at %q", fault, r.Where())
+	}
+	if _, fault := r.Run(&Context{Off: 1}); fault != FaultInput || r.Where() != "" || r.Steps() != 0 {
+		t.Errorf("a frame outside of its buffer: %v at %q after %d steps", fault, r.Where(), r.Steps())
+	}
+}

@@ -82,6 +82,7 @@ func (v *VM) Runner(cpu int) *Runner {
 //oobnet:hot
 func (r *Runner) Run(c *Context) (code uint32, fault Fault) {
 	if c.Off < 0 || c.Len < 0 || c.Off > len(c.Buffer) || c.Len > len(c.Buffer)-c.Off || len(c.Buffer) > maxRegion {
+		r.fault, r.pc, r.budget = FaultInput, -1, r.vm.budget
 		return 0, FaultInput
 	}
 	r.ctx, c.Redirect = c, Redirect{}
