@@ -146,9 +146,7 @@ func (r *Runner) skbBytes(at, to, n uint64) uint64 {
 		return 0
 	}
 	if at > uint64(len(r.frame)) || n > uint64(len(r.frame))-at {
-		for i := range b {
-			store8(r.write, to+uint64(i), 0)
-		}
+		clearShared(b)
 		return errno(eFAULT)
 	}
 	copyShared(b, r.frame[at:][:n])

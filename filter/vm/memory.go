@@ -155,13 +155,16 @@ func copyShared(dst, src []byte) {
 	}
 }
 
-// clearShared sets memory of a map to zero.
+// clearShared sets memory, which may be a map's, to zero.
 //
 //oobnet:hot
 //go:norace
 func clearShared(b []byte) {
-	for i := 0; i+8 <= len(b); i += 8 {
-		binary.LittleEndian.PutUint64(b[i:], 0)
+	for ; len(b) >= 8; b = b[8:] {
+		binary.LittleEndian.PutUint64(b, 0)
+	}
+	for i := range b {
+		b[i] = 0
 	}
 }
 

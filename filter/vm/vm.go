@@ -15,7 +15,8 @@ const (
 	// verifier looks at before it refuses a program (BPF_COMPLEXITY_LIMIT_INSNS
 	// is a million), so that what loads there has enough here, but for
 	// programs that owe their length to bpf_loop. It bounds a run to a few
-	// milliseconds.
+	// milliseconds, and to some tens of them if most of it is the dearest there
+	// is: reading the clock, or memory of maps that no cache holds.
 	DefaultBudget = 1 << 20
 	// DefaultMapMemory is how many bytes the maps of a VM may take together.
 	DefaultMapMemory = 256 << 20
