@@ -169,6 +169,11 @@ func reference(raw []bpf.RawInstruction, data []byte) (n uint32, ok bool) {
 		if in.Op == 0x81 { // loads the length into X, which the VM takes for A
 			return 0, false
 		}
+		// In Linux offsets below the extensions are the network's and the
+		// link's header, which ours refuses; the VM takes them for offsets.
+		if plain := in.Op == 0x20 || in.Op == 0x28 || in.Op == 0x30; plain && in.K >= 0xffe00000 && in.K < 0xfffff000 {
+			return 0, false
+		}
 	}
 	for _, in := range code {
 		switch in := in.(type) {
