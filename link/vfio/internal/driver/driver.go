@@ -48,7 +48,8 @@ type Model struct {
 // Config is what the link asks of a device, checked against nothing yet: a
 // driver refuses what the NIC cannot do, with the limit in the error.
 type Config struct {
-	// Queues, 0: as many as the NIC has, up to what Interrupts allow.
+	// Queues, 0: as many as the driver thinks fit, up to what NIC and Interrupts
+	// allow.
 	Queues int
 	// RXDescriptors and TXDescriptors of each queue, 0: the driver's default.
 	RXDescriptors, TXDescriptors int
@@ -137,6 +138,22 @@ type Device interface {
 	SetFeatures(Features) error
 	// Count adds what the NIC's registers have counted since the last Count.
 	Count(*Counters)
+}
+
+// Spreader is implemented by devices that can have the feature RSS.
+type Spreader interface {
+	// Spread returns by what flows are spread, and SetSpread replaces it, also
+	// while frames flow: those on their way go as they were.
+	Spread() Spread
+	SetSpread(*Spread) error
+}
+
+// Spread says how received flows are spread over the queues.
+type Spread struct {
+	// Key of the Toeplitz hash over addresses and ports.
+	Key [40]byte
+	// Table names a queue for each value of the hash's low 7 bits.
+	Table [128]uint8
 }
 
 // Status of the wire.
