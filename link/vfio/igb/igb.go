@@ -1,0 +1,293 @@
+// Package igb drives Intel's gigabit NICs of several queues: 82576, I350 and
+// I210.
+//
+// Reading order: this file (which NICs, life), registers.go, init.go,
+// receive.go, transmit.go, control.go (filters, RSS, counters, interrupts). Each
+// step names the section that it follows: "82576", "I350" and "I210" are the
+// datasheets (320961, 334027, 333016); sections without a name are the 82576's.
+//
+// Descriptors are the advanced ones, and a receive descriptor has one buffer. A
+// queue has a receive ring, a transmit ring and, with MSI-X, a vector.
+package igb
+
+import (
+	"errors"
+	"fmt"
+	"runtime"
+	"syscall"
+	"time"
+
+	"github.com/oobnet/oobnet/link"
+	"github.com/oobnet/oobnet/link/vfio/internal/bus"
+	"github.com/oobnet/oobnet/link/vfio/internal/driver"
+)
+
+// chip is what the NICs of the family differ in.
+type chip struct {
+	queues int
+	// columns: the words of IVAR hold queues q and q+8 (7.3.3.3); else queues
+	// 2q and 2q+1 (I350 7.3.3.3, I210 7.3.3).
+	columns bool
+	// vlanWrites is how often each word of the VLAN table is written: of an I350
+	// a write may get lost.
+	vlanWrites int
+	// strips: DVMOLR, a queue, says what is stripped (I350 8.20.3).
+	strips bool
+	// eec is where the state of the non-volatile memory is read.
+	eec uint32
+	// dropsStay: RQDPC is cleared by writing it.
+	dropsStay bool
+}
+
+var (
+	chip82576 = chip{queues: 16, columns: true, vlanWrites: 1, eec: regEEC}
+	chipI350  = chip{queues: 8, vlanWrites: 10, strips: true, eec: regEEC}
+	chipI210  = chip{queues: 4, vlanWrites: 1, eec: regEECI210, dropsStay: true}
+)
+
+// models are those with copper ports.
+var models = []struct {
+	device uint16
+	name   string
+	chip   *chip
+}{
+	{0x10c9, "82576", &chip82576},
+	{0x10e8, "82576 quad", &chip82576},
+	{0x1526, "82576 quad ET2", &chip82576},
+	{0x1521, "I350", &chipI350},
+	{0x1533, "I210", &chipI210},
+	{0x157b, "I210 flashless", &chipI210},
+}
+
+// Driver is the family's entry in the link's table.
+var Driver = driver.Driver{Name: "igb", Models: list(), Open: open, Free: newFree}
+
+func list() (l []driver.Model) {
+	for _, m := range models {
+		l = append(l, driver.Model{Vendor: 0x8086, Device: m.device, Name: m.name})
+	}
+	return l
+}
+
+// Limits of a ring (7.1.4.5): lengths are multiples of 128 bytes, so of 8
+// descriptors of 16 bytes; ours are powers of two.
+const (
+	descriptorSize = 16
+	minDescriptors = 8
+	maxDescriptors = 4096
+	// defaultDescriptors hold 5 ms of full frames at 1 Gbit/s, 0.3 ms of the
+	// shortest.
+	defaultDescriptors = 512
+)
+
+// frameOverhead is what a frame has beside the MTU on the wire, bytes: header,
+// one tag, check sequence.
+const frameOverhead = 14 + 4 + 4
+
+// maxUnicast is how many addresses beside its own the NIC is given: firmware may
+// use the last of 16.
+const maxUnicast = 14
+
+type device struct {
+	bus    bus.Bus
+	regs   *bus.Registers
+	chip   *chip
+	cfg    driver.Config
+	info   driver.Info
+	region driver.Region
+	queues []queue
+	ctrl   uint32          // CTRL without its one-shot bits
+	filter driver.Filter   // for Restart
+	spread driver.Spread   // for Restart
+	unread driver.Counters // from before a restart, for the next Count
+}
+
+var (
+	_ driver.Device   = (*device)(nil)
+	_ driver.Spreader = (*device)(nil)
+)
+
+func open(b bus.Bus, m driver.Model, cfg driver.Config) (driver.Device, error) {
+	d := &device{bus: b, cfg: cfg}
+	for _, known := range models {
+		if known.device == m.Device {
+			d.chip = known.chip
+		}
+	}
+	d.info = driver.Info{
+		Driver: "igb", Model: m.Name, Queues: d.countQueues(), MaxMTU: maxFrame - frameOverhead, MaxUnicast: maxUnicast,
+		RXDescriptors: cfg.RXDescriptors, TXDescriptors: cfg.TXDescriptors, On: cfg.Features,
+		Supported: driver.RXChecksum | driver.TXChecksum | driver.VLANStrip | driver.VLANInsert,
+	}
+	if d.info.Queues > 1 {
+		d.info.Supported |= driver.RSS
+	}
+	if err := d.check(); err != nil {
+		return nil, d.fail(err)
+	}
+	d.queues = make([]queue, d.info.Queues)
+	d.spread.Key = defaultKey
+	for i := range d.spread.Table {
+		d.spread.Table[i] = uint8(i % d.info.Queues)
+	}
+	var err error
+	if d.regs, err = b.Registers(0, registersSize); err != nil {
+		return nil, d.fail(err)
+	}
+	if err := d.reset(); err != nil {
+		return nil, d.fail(err)
+	}
+	if mode := d.regs.Read32(regCTRLEXT) & ctrlextMode; mode != ctrlextCopper {
+		return nil, d.fail(fmt.Errorf("its port is not a copper one (mode %d): %w", mode>>22, link.ErrNotSupported))
+	}
+	if d.info.MAC, err = d.readMAC(); err != nil {
+		return nil, d.fail(err)
+	}
+	var former driver.Counters
+	d.Count(&former) // what the last process has left is not ours
+	for i := range d.queues {
+		d.queues[i].missed = 0
+	}
+	return d, nil
+}
+
+func (d *device) fail(err error) error { return fmt.Errorf("igb: %s: %w", d.bus.Name(), err) }
+
+// countQueues says how many queues there are to be. By default it is one a
+// processor: a queue that shares its processor with another spreads nothing.
+func (d *device) countQueues() int {
+	if d.cfg.Queues != 0 {
+		return d.cfg.Queues
+	}
+	return max(1, min(d.mostQueues(), runtime.GOMAXPROCS(0)))
+}
+
+// mostQueues is what NIC and interrupts allow.
+func (d *device) mostQueues() int {
+	switch d.cfg.Interrupts {
+	case bus.MSIX:
+		return min(d.chip.queues, d.bus.Vectors(bus.MSIX))
+	case bus.None:
+		return d.chip.queues
+	}
+	return 1
+}
+
+// check refuses what the NIC cannot do.
+func (d *device) check() error {
+	for _, n := range []*int{&d.info.RXDescriptors, &d.info.TXDescriptors} {
+		if *n == 0 {
+			*n = defaultDescriptors
+		}
+		if *n < minDescriptors || *n > maxDescriptors || *n&(*n-1) != 0 {
+			return fmt.Errorf("%d descriptors: want a power of two from %d to %d", *n, minDescriptors, maxDescriptors)
+		}
+	}
+	switch {
+	case d.info.Queues > d.mostQueues():
+		return fmt.Errorf("%d queues: the %s has %d with %v", d.info.Queues, d.info.Model, d.mostQueues(), d.cfg.Interrupts)
+	case d.cfg.MTU > d.info.MaxMTU:
+		return fmt.Errorf("MTU %d: the %s carries at most %d", d.cfg.MTU, d.info.Model, d.info.MaxMTU)
+	}
+	return d.checkFeatures(d.cfg.Features)
+}
+
+func (d *device) checkFeatures(f driver.Features) error {
+	const vlan = driver.VLANStrip | driver.VLANInsert
+	switch {
+	case f&^d.info.Supported != 0:
+		return fmt.Errorf("features %#x: with %d queues the NIC has only %#x of them: %w", f, d.info.Queues, f&d.info.Supported, link.ErrNotSupported)
+	case f&vlan != 0 && f&vlan != vlan:
+		return fmt.Errorf("stripping and inserting VLAN tags is one switch of this NIC: ask for both or for none: %w", link.ErrNotSupported)
+	}
+	return nil
+}
+
+// Info implements driver.Device.
+func (d *device) Info() driver.Info { return d.info }
+
+// Start implements driver.Device: 4.5.9, 4.5.10.
+func (d *device) Start(region driver.Region) ([]driver.Queue, error) {
+	d.region = region
+	for i := range d.queues {
+		if err := d.queues[i].init(d, i); err != nil {
+			return nil, d.fail(err)
+		}
+	}
+	d.program()
+	for i := range d.queues {
+		d.queues[i].pointReceive()
+		d.queues[i].pointSend()
+	}
+	if err := d.bus.BusMaster(true); err != nil {
+		return nil, d.fail(err)
+	}
+	queues := make([]driver.Queue, len(d.queues))
+	for i := range d.queues {
+		q := &d.queues[i]
+		if !q.enable(q.rx.at, rxThresholds) || !q.enable(q.tx.at, txThresholds) {
+			return nil, d.fail(fmt.Errorf("queue %d did not start in %v: %w", i, queueWait, syscall.EIO))
+		}
+		queues[i] = q
+	}
+	d.regs.Write32(regRCTL, d.receiveControl())
+	return queues, nil
+}
+
+// Restart implements driver.Device. Frames that come for a queue that has not
+// restarted its ring yet are dropped.
+func (d *device) Restart() error {
+	d.Count(&d.unread) // the reset clears the registers
+	if err := d.reset(); err != nil {
+		return d.fail(err)
+	}
+	d.program()
+	if err := d.bus.BusMaster(true); err != nil {
+		return d.fail(err)
+	}
+	d.regs.Write32(regRCTL, d.receiveControl())
+	return nil
+}
+
+// drainWait bounds how long frames on the transmit rings may take to leave: 512
+// full frames take 6 ms at 1 Gbit/s, and 10 Mbit/s half-way.
+const drainWait = 200 * time.Millisecond
+
+// Stop implements driver.Device: interrupts, receiver, what is to be sent,
+// queues, DMA, reset (4.5.9.2, 4.5.10.2).
+func (d *device) Stop() error {
+	d.maskAll()
+	d.regs.Write32(regRCTL, 0)
+	if d.Status().Up {
+		d.until(drainWait, func() bool {
+			for i := range d.queues {
+				if at := d.queues[i].tx.at; d.regs.Read32(at+ringHead) != d.regs.Read32(at+ringTail) {
+					return false
+				}
+			}
+			return true
+		})
+	}
+	if err := d.reset(); err != nil {
+		return d.fail(err)
+	}
+	return nil
+}
+
+var errGone = errors.New("its registers read as all ones: the device is gone or powered off")
+
+// until polls a condition, for at most limit, and says whether it came true. It
+// ends early if the device is gone.
+func (d *device) until(limit time.Duration, came func() bool) bool {
+	for end := time.Now().Add(limit); ; time.Sleep(pollPause) {
+		switch {
+		case came():
+			return true
+		case time.Now().After(end), d.regs.Read32(regSTATUS) == bus.AllOnes:
+			return false
+		}
+	}
+}
+
+// pollPause is between two looks at a register that takes its time.
+const pollPause = 100 * time.Microsecond
