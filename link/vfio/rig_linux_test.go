@@ -14,7 +14,7 @@ import (
 )
 
 // cards are the models of QEMU that the tests below run on.
-var cards = []string{"e1000", "e1000e"}
+var cards = []string{"e1000", "e1000e", "igb"}
 
 // onCards runs a test on each card.
 func onCards(t *testing.T, run func(t *testing.T, card string)) {
@@ -39,7 +39,8 @@ type rig struct {
 
 const rigRX, rigTX = 64, 64 // buffers
 
-// newRig attaches a link and gives it all receive buffers.
+// newRig attaches a link of one queue, if the config does not ask for more, and
+// gives it all receive buffers.
 func newRig(t *testing.T, card string, cfg *Config) *rig {
 	t.Helper()
 	return newRigOn(t, qtest.Start(t, qtest.Config{Device: card}), cfg, 2048)
@@ -48,7 +49,14 @@ func newRig(t *testing.T, card string, cfg *Config) *rig {
 func newRigOn(t *testing.T, m *qtest.Machine, cfg *Config, bufferSize int) *rig {
 	t.Helper()
 	b := bustest.On(m)
-	l, err := open(b, cfg)
+	var one Config
+	if cfg != nil {
+		one = *cfg
+	}
+	if one.Queues == 0 {
+		one.Queues = 1
+	}
+	l, err := open(b, &one)
 	if err != nil {
 		t.Fatal(err)
 	}

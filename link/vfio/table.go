@@ -6,12 +6,13 @@ import (
 
 	"github.com/oobnet/oobnet/link"
 	"github.com/oobnet/oobnet/link/vfio/e1000"
+	"github.com/oobnet/oobnet/link/vfio/igb"
 	"github.com/oobnet/oobnet/link/vfio/internal/bus"
 	"github.com/oobnet/oobnet/link/vfio/internal/driver"
 )
 
 // drivers are the families that there are. ixgbe (82599, X540) comes here.
-var drivers = []driver.Driver{e1000.Driver}
+var drivers = []driver.Driver{e1000.Driver, igb.Driver}
 
 // Model is a kind of NIC that there is a driver for.
 type Model struct {
