@@ -38,10 +38,22 @@ func TestSuite(t *testing.T) {
 	}
 }
 
+// upLink is a link of which Attach waits for the wire, as the suite expects it: a
+// real PHY negotiates, and QEMU's igb takes half a second.
+type upLink struct{ *Link }
+
+func (l upLink) Attach(layout link.Layout) (*link.Memory, error) {
+	mem, err := l.Link.Attach(layout)
+	for end := time.Now().Add(wireTime); err == nil && l.State() != link.Up && time.Now().Before(end); {
+		time.Sleep(time.Millisecond)
+	}
+	return mem, err
+}
+
 func suiteWire(t *testing.T, card string, cfg *Config) linktest.Wire {
 	leaktest.Check(t)
 	m := qtest.Start(t, qtest.Config{Device: card})
-	reopen := func(t *testing.T) link.Link { return openOn(t, m, cfg) }
+	reopen := func(t *testing.T) link.Link { return upLink{openOn(t, m, cfg)} }
 	return linktest.Wire{
 		Link: reopen(t), Peer: &bustest.Peer{Machine: m}, PeerMAC: peerMAC,
 		PadTo: 60, Timeout: wireTime,

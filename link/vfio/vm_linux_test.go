@@ -164,7 +164,7 @@ func TestVMSuite(t *testing.T) {
 			linktest.Suite(t, func(t *testing.T) linktest.Wire {
 				leaktest.Check(t)
 				peer := newPacketPeer(t, card.PeerNetdev(t))
-				reopen := func(t *testing.T) link.Link { return openCard(t, card, &Config{Interrupts: kind}) }
+				reopen := func(t *testing.T) link.Link { return upLink{openCard(t, card, &Config{Interrupts: kind})} }
 				return linktest.Wire{
 					Link: reopen(t), Peer: peer, PeerMAC: peer.mac, PadTo: 60, Timeout: wireTime, LossUncounted: true, Reopen: reopen,
 					// The kernel drops a tag with nothing behind it, and nobody pads here.
