@@ -174,7 +174,11 @@ func (r *rig) build(queue, seq, size int, dst link.MAC) link.Frame {
 			r.t.Fatalf("queue %d: no TX buffer came back in %v", queue, r.Timeout)
 		}
 		r.queues[queue].Flush()
-		if r.reclaim(queue) == 0 {
+		n := 0
+		for i := range r.queues { // the pool is all queues', and another may hold it whole
+			n += r.reclaim(i)
+		}
+		if n == 0 {
 			_ = r.queues[queue].WaitSend(time.Millisecond) // the loop looks itself
 		}
 	}
