@@ -57,6 +57,12 @@ const (
 	RXTime = driver.RXTime
 )
 
+// RSSConfig says how received flows are spread over the queues: by the key of a
+// Toeplitz hash over addresses and ports, 40 bytes, and a table of queues that
+// the hash's low 7 bits choose from. The default key is the one of the examples
+// in the specification of RSS, and the default table names the queues in turn.
+type RSSConfig = driver.Spread
+
 // DefaultFeatures are on where the NIC has them.
 const DefaultFeatures = RXChecksum | TXChecksum | RSS
 

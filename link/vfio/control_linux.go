@@ -169,6 +169,41 @@ func (l *Link) SetFeatures(on Features) error {
 	})
 }
 
+// RSS returns how received flows are spread over the queues, and SetRSS replaces
+// that, also while frames flow. The error of a NIC that does not spread, or has
+// one queue, is link.ErrNotSupported.
+func (l *Link) RSS() (RSSConfig, error) {
+	var c RSSConfig
+	err := l.change(func() error {
+		s, err := l.spreader()
+		if err == nil {
+			c = s.Spread()
+		}
+		return err
+	})
+	return c, err
+}
+
+// SetRSS replaces what RSS returns. Each entry of the table is a queue of the
+// link. With the feature RSS off it is kept for later.
+func (l *Link) SetRSS(c RSSConfig) error {
+	return l.change(func() error {
+		s, err := l.spreader()
+		if err != nil {
+			return err
+		}
+		return s.SetSpread(&c)
+	})
+}
+
+func (l *Link) spreader() (driver.Spreader, error) {
+	s, ok := l.dev.(driver.Spreader)
+	if info := l.dev.Info(); !ok || info.Supported&RSS == 0 {
+		return nil, fmt.Errorf("the %s with %d queues does not spread flows: %w", info.Model, info.Queues, link.ErrNotSupported)
+	}
+	return s, nil
+}
+
 // Depths returns how many descriptors each queue has. Config sets them.
 func (l *Link) Depths() (rx, tx int) {
 	info := l.dev.Info()

@@ -45,6 +45,12 @@ func (l *Link) SetMAC(link.MAC) error { return link.ErrNotSupported }
 // SetFeatures returns link.ErrNotSupported.
 func (l *Link) SetFeatures(Features) error { return link.ErrNotSupported }
 
+// RSS returns link.ErrNotSupported.
+func (l *Link) RSS() (RSSConfig, error) { return RSSConfig{}, link.ErrNotSupported }
+
+// SetRSS returns link.ErrNotSupported.
+func (l *Link) SetRSS(RSSConfig) error { return link.ErrNotSupported }
+
 // Features returns none.
 func (l *Link) Features() (supported, on Features) { return 0, 0 }
 

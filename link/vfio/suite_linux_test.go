@@ -29,6 +29,7 @@ func TestSuite(t *testing.T) {
 		{"82574, MSI-X", "e1000e", Config{}},
 		{"82574, MSI", "e1000e", Config{Interrupts: MSI}},
 		{"82576, MSI-X", "igb", Config{Queues: 1}},
+		{"82576, MSI-X, 4 queues", "igb", Config{Queues: 4}},
 		{"82576, INTx", "igb", Config{Interrupts: INTx}},
 		{"82574, no interrupts", "e1000e", Config{Interrupts: NoInterrupts, RXDescriptors: 64, TXDescriptors: 32}},
 	} {
