@@ -6,42 +6,22 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"regexp"
-	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/oobnet/oobnet/internal/pci"
 )
 
 // where are the trees in which the kernel shows PCI functions and groups.
 type where struct{ sys, dev string }
 
-var system = where{"/sys", "/dev"}
+var system = where{string(pci.Sys), "/dev"}
 
-// vfioDriver is the kernel's driver that gives functions to processes.
-const vfioDriver = "vfio-pci"
-
-var (
-	fullAddr  = regexp.MustCompile(`^[0-9a-f]{4,}:[0-9a-f]{2}:[01][0-9a-f]\.[0-7]$`)
-	shortAddr = regexp.MustCompile(`^[0-9a-f]{2}:[01][0-9a-f]\.[0-7]$`)
-)
-
-// settle brings an address into the kernel's form.
-func settle(addr string) (string, error) {
-	addr = strings.ToLower(strings.TrimSpace(addr))
-	if shortAddr.MatchString(addr) {
-		addr = "0000:" + addr
-	}
-	if !fullAddr.MatchString(addr) {
-		return "", fmt.Errorf("%q is no PCI address: want domain:bus:device.function, as in 0000:02:00.0: see `lspci -D`: %w", addr, unix.EINVAL)
-	}
-	return addr, nil
-}
-
-func (w where) function(addr string) string { return filepath.Join(w.sys, "bus/pci/devices", addr) }
+func (w where) tree() pci.Tree { return pci.Tree(w.sys) }
 
 // group finds the function's IOMMU group and checks that VFIO has the function.
 func (w where) group(addr string) (string, error) {
-	dir := w.function(addr)
+	dir := w.tree().Dir(addr)
 	if _, err := os.Stat(dir); err != nil {
 		return "", fmt.Errorf("no such PCI device: see `lspci -D`: %w", unix.ENOENT)
 	}
@@ -49,23 +29,14 @@ func (w where) group(addr string) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("the device has no IOMMU group: switch the IOMMU on, in the firmware (VT-d, AMD-Vi) and on the kernel's command line (intel_iommu=on or amd_iommu=on): %w", unix.ENODEV)
 	}
-	switch name := w.driver(addr); name {
-	case vfioDriver:
+	switch name := w.tree().Driver(addr); name {
+	case pci.VFIO:
 		return filepath.Base(group), nil
 	case "":
 		return "", fmt.Errorf("the device is bound to no driver: bind it to vfio-pci by `oobnet bind %s`: %w", addr, unix.ENXIO)
 	default:
 		return "", fmt.Errorf("the device belongs to the kernel's driver %s: bind it to vfio-pci by `oobnet bind %s`: %w", name, addr, unix.EBUSY)
 	}
-}
-
-// driver is the kernel's driver of a function, empty for none.
-func (w where) driver(addr string) string {
-	name, err := os.Readlink(filepath.Join(w.function(addr), "driver"))
-	if err != nil {
-		return ""
-	}
-	return filepath.Base(name)
 }
 
 // strangers are the functions of a group that other drivers have.
@@ -76,8 +47,8 @@ func (w where) strangers(group string) (list []string) {
 	}
 	for _, e := range entries {
 		// Bridges to PCI Express ports may stay where they are.
-		switch name := w.driver(e.Name()); name {
-		case "", vfioDriver, "pcieport", "pci-stub":
+		switch name := w.tree().Driver(e.Name()); name {
+		case "", pci.VFIO, "pcieport", "pci-stub":
 		default:
 			list = append(list, fmt.Sprintf("%s (%s)", e.Name(), name))
 		}

@@ -15,27 +15,12 @@ import (
 	"github.com/oobnet/oobnet/link/vfio/internal/bus"
 )
 
-func TestSettle(t *testing.T) {
-	for given, want := range map[string]string{
-		"0000:02:00.0": "0000:02:00.0", "02:00.0": "0000:02:00.0", " 0000:0A:1F.7\n": "0000:0a:1f.7", "10000:e1:00.0": "10000:e1:00.0",
-	} {
-		if got, err := settle(given); got != want || err != nil {
-			t.Errorf("settle(%q) = %q, %v, want %q", given, got, err, want)
-		}
-	}
-	for _, bad := range []string{"", "eth0", "0000:02:00.8", "0000:02:20.0", "2:0.0", "../../etc", "0000:02:00.0/.."} {
-		if got, err := settle(bad); !errors.Is(err, unix.EINVAL) || !strings.Contains(err.Error(), "lspci -D") {
-			t.Errorf("settle(%q) = %q, %v", bad, got, err)
-		}
-	}
-}
-
 // tree makes the kernel's trees with one function in group 7.
 func tree(t *testing.T) (w where, function string) {
 	t.Helper()
 	top := t.TempDir()
 	w = where{filepath.Join(top, "sys"), filepath.Join(top, "dev")}
-	function = w.function("0000:02:00.0")
+	function = w.tree().Dir("0000:02:00.0")
 	for _, dir := range []string{function, filepath.Join(w.sys, "kernel/iommu_groups/7/devices"), filepath.Join(w.dev, "vfio")} {
 		if err := os.MkdirAll(dir, 0o755); err != nil {
 			t.Fatal(err)
@@ -103,7 +88,7 @@ func TestStrangersAreNamed(t *testing.T) {
 	w, function := tree(t)
 	symlink(t, "../drivers/vfio-pci", filepath.Join(function, "driver"))
 	for addr, driver := range map[string]string{"0000:02:00.1": "igb", "0000:00:1c.0": "pcieport", "0000:02:00.2": ""} {
-		dir := w.function(addr)
+		dir := w.tree().Dir(addr)
 		if err := os.MkdirAll(dir, 0o755); err != nil {
 			t.Fatal(err)
 		}
@@ -112,7 +97,7 @@ func TestStrangersAreNamed(t *testing.T) {
 		}
 	}
 	for _, addr := range []string{"0000:02:00.0", "0000:02:00.1", "0000:02:00.2", "0000:00:1c.0"} {
-		symlink(t, w.function(addr), filepath.Join(w.sys, "kernel/iommu_groups/7/devices", addr))
+		symlink(t, w.tree().Dir(addr), filepath.Join(w.sys, "kernel/iommu_groups/7/devices", addr))
 	}
 	if got := strings.Join(w.strangers("7"), " "); got != "0000:02:00.1 (igb)" {
 		t.Errorf("strangers are %q", got)

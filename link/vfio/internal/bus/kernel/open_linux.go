@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/oobnet/oobnet/internal/pci"
 	"github.com/oobnet/oobnet/link"
 	"github.com/oobnet/oobnet/link/vfio/internal/bus"
 )
@@ -36,7 +37,7 @@ var _ bus.Bus = (*Bus)(nil)
 func Open(addr string) (*Bus, error) { return open(system, addr) }
 
 func open(w where, addr string) (*Bus, error) {
-	addr, err := settle(addr)
+	addr, err := pci.ParseAddr(addr)
 	if err != nil {
 		return nil, err
 	}
