@@ -140,7 +140,7 @@ func TestPolledFD(t *testing.T) {
 	for _, c := range []struct {
 		card string
 		kind Interrupts
-	}{{"e1000", INTx}, {"e1000e", MSIX}, {"e1000e", MSI}} {
+	}{{"e1000", INTx}, {"e1000e", MSIX}, {"e1000e", MSI}, {"igb", MSIX}, {"igb", MSI}, {"igb", INTx}} {
 		leaktest.Check(t)
 		r := newRig(t, c.card, &Config{Interrupts: c.kind})
 		fds := []unix.PollFd{{Fd: int32(r.q.FD()), Events: unix.POLLIN}}
