@@ -28,24 +28,27 @@ type demoFlags struct {
 func demoCommand() *cobra.Command {
 	var f demoFlags
 	c := &cobra.Command{
-		Use:   "demo [-i IFACE --addr CIDR [--peer ADDR]]",
+		Use:   "demo [{-i IFACE | --vfio PCI-ADDR} --addr CIDR [--peer ADDR]]",
 		Short: "Run a cyclic UDP exchange and show how it went",
 		Long: `demo sends a UDP datagram each millisecond to an echo server and measures the
 round trips. Alone it runs both sides in one process over a wire in memory and
 needs no privileges. With -i it runs over AF_XDP (as root): the echo server, or
 the client when --peer names the server. The address is the stack's own; the
-kernel keeps the interface and its addresses.
+kernel keeps the interface and its addresses. With --vfio it does the same on a
+NIC that the kernel has given away: see oobnet bind.
 
 The server runs until Ctrl-C, or for --duration if that is given.`,
 		Example: `  oobnet demo
   sudo oobnet demo -i eth1 --addr 192.0.2.1/24
-  sudo oobnet demo -i eth1 --addr 192.0.2.2/24 --peer 192.0.2.1 --json`,
+  sudo oobnet demo -i eth1 --addr 192.0.2.2/24 --peer 192.0.2.1 --json
+  sudo oobnet demo --vfio 0000:02:00.0 --addr 192.0.2.2/24 --peer 192.0.2.1`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error { return runDemo(c, &f) },
 	}
 	s := c.Flags()
 	s.StringVarP(&f.Interface, "interface", "i", "", "run over AF_XDP on this interface")
-	s.StringVar(&f.addr, "addr", "", "the stack's address and prefix length on the interface")
+	s.StringVar(&f.VFIO, "vfio", "", "run over VFIO on the NIC at this PCI address")
+	s.StringVar(&f.addr, "addr", "", "the stack's address and prefix length there")
 	s.StringVar(&f.peer, "peer", "", "the echo server's address: run the client")
 	s.StringVar(&f.vlan, "vlan", "", "VLAN id, 2 to 4094 (default untagged)")
 	s.DurationVar(&f.Duration, "duration", demoDuration, "how long the exchange goes on")

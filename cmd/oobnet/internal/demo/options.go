@@ -16,9 +16,10 @@ import (
 
 // Options of a run, checked by Check.
 type Options struct {
-	// Interface to run on over AF_XDP; empty: two stacks over a wire in memory.
-	Interface string
-	// Addr is the stack's address on Interface.
+	// Interface to run on over AF_XDP, or VFIO, the PCI address of a NIC to run
+	// on without the kernel; both empty: two stacks over a wire in memory.
+	Interface, VFIO string
+	// Addr is the stack's address there.
 	Addr netip.Prefix
 	// Peer runs the echo server; not valid: this is the server.
 	Peer netip.Addr
@@ -56,17 +57,24 @@ const (
 )
 
 // Server reports whether the options make an echo server.
-func (o *Options) Server() bool { return o.Interface != "" && !o.Peer.IsValid() }
+func (o *Options) Server() bool { return o.onNIC() && !o.Peer.IsValid() }
+
+// onNIC reports whether the wire is a real one.
+func (o *Options) onNIC() bool { return o.Interface != "" || o.VFIO != "" }
 
 // Check returns an error that says what is wrong with which flag, and the way out.
 func (o *Options) Check() error {
 	switch {
-	case o.Interface == "" && o.Addr.IsValid():
-		return errors.New("--addr without -i: name the interface, or leave both out for the demo in memory")
-	case o.Interface == "" && o.Peer.IsValid():
-		return errors.New("--peer without -i: name the interface, or leave both out for the demo in memory")
+	case o.Interface != "" && o.VFIO != "":
+		return fmt.Errorf("-i %s and --vfio %s: give one: the NIC of an interface is the kernel's", o.Interface, o.VFIO)
+	case !o.onNIC() && o.Addr.IsValid():
+		return errors.New("--addr without -i or --vfio: name the interface or the NIC, or leave both out for the demo in memory")
+	case !o.onNIC() && o.Peer.IsValid():
+		return errors.New("--peer without -i or --vfio: name the interface or the NIC, or leave both out for the demo in memory")
 	case o.Interface != "" && !o.Addr.IsValid():
 		return fmt.Errorf("-i %s without --addr: give the stack an address of its own there, such as --addr 192.0.2.1/24", o.Interface)
+	case o.VFIO != "" && !o.Addr.IsValid():
+		return fmt.Errorf("--vfio %s without --addr: give the stack an address, such as --addr 192.0.2.1/24", o.VFIO)
 	case o.Peer.IsValid() && o.Peer == o.Addr.Addr():
 		return fmt.Errorf("--peer %v is the own address: give the other host's", o.Peer)
 	case o.Period < MinPeriod || o.Period > MaxPeriod:

@@ -13,7 +13,8 @@ import (
 // Report is what a run found: the object that --json prints.
 type Report struct {
 	// Role is loopback, server or client.
-	Role      string `json:"role"`
+	Role string `json:"role"`
+	// Interface is the link's name; a PCI address with --vfio.
 	Interface string `json:"interface"`
 	// Link says how frames are moved: "memory", "native, copy" and so on.
 	Link     string `json:"link"`
@@ -52,6 +53,8 @@ type Report struct {
 	AllocsPerPacket float64 `json:"allocs_per_packet"`
 	// Refused lists what the machine refused to the threads.
 	Refused []string `json:"refused,omitempty"`
+	// Notes are what the NIC told while it ran: a hang, or no huge pages.
+	Notes []string `json:"notes,omitempty"`
 }
 
 // RTT are quantiles of the round trip, ns.
@@ -105,6 +108,9 @@ func (r *Report) WriteTable(w io.Writer) error {
 	line("allocations a packet", "%.4f", r.AllocsPerPacket)
 	for _, s := range r.Refused {
 		line("refused", "%s", s)
+	}
+	for _, s := range r.Notes {
+		line("note", "%s", s)
 	}
 	return tw.Flush()
 }

@@ -21,6 +21,7 @@ func sampleReport() *Report {
 		RTT:     &RTT{P50: 4200, P99: 9100, P999: 18000, Max: 250500},
 		Demoted: map[string]uint64{"ARP": 2}, Dropped: map[string]uint64{"socket full": 7, "checksum": 1},
 		AllocsPerPacket: 0.00125, Refused: []string{"cycle: SCHED_FIFO: operation not permitted"},
+		Notes: []string{"vfio: 0000:02:00.0: the device hung and was reset"},
 	}
 }
 
@@ -64,7 +65,7 @@ func TestNoAnswerAsTable(t *testing.T) {
 
 func TestServerReportAsTable(t *testing.T) {
 	r := sampleReport()
-	r.Role, r.Peer, r.RTT, r.VLAN, r.SendErrors, r.Refused = "server", "", nil, 0, 0, nil
+	r.Role, r.Peer, r.RTT, r.VLAN, r.SendErrors, r.Refused, r.Notes = "server", "", nil, 0, 0, nil, nil
 	r.Demoted, r.Dropped = nil, nil
 	var b bytes.Buffer
 	if err := r.WriteTable(&b); err != nil {

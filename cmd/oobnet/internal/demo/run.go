@@ -68,7 +68,7 @@ func (r *run) exchange(ctx context.Context, cs, ss *side) (*Report, error) {
 	}
 	if cs != nil {
 		peer := r.o.Peer
-		if r.o.Interface == "" {
+		if !r.o.onNIC() {
 			peer = memoryServer.Addr()
 		}
 		if r.client, err = startClient(cs, r.o, peer); err != nil {
@@ -224,6 +224,9 @@ func (r *run) report(objects uint64) *Report {
 			if t.Refused != nil {
 				out.Refused = append(out.Refused, t.Name+": "+t.Refused.Error())
 			}
+		}
+		if s.notes != nil {
+			out.Notes = append(out.Notes, s.notes.all()...)
 		}
 	}
 	if n := r.packets() - r.warm.packets; n > 0 {

@@ -2,15 +2,12 @@ package demo
 
 import (
 	"errors"
-	"fmt"
 	"net/netip"
-	"os"
 	"sync/atomic"
 	"syscall"
 	"time"
 
 	"github.com/oobnet/oobnet/link"
-	"github.com/oobnet/oobnet/link/afxdp"
 	"github.com/oobnet/oobnet/link/loopback"
 	"github.com/oobnet/oobnet/proto/udp"
 	"github.com/oobnet/oobnet/stack"
@@ -30,11 +27,12 @@ type side struct {
 	device *stack.Device
 	conn   *udp.Conn
 	stop   atomic.Bool // set by close, read by pump
+	notes  *notes      // what the NIC told; nil in memory
 }
 
 // openSides opens what the options ask for: a client, a server, or both.
 func openSides(o *Options) (client, server *side, err error) {
-	if o.Interface == "" {
+	if !o.onNIC() {
 		a, b, err := loopback.Pair(nil)
 		if err != nil {
 			return nil, nil, err
@@ -49,29 +47,20 @@ func openSides(o *Options) (client, server *side, err error) {
 		}
 		return client, server, nil
 	}
-	l, err := afxdp.Open(o.Interface, &afxdp.Config{})
+	n := new(notes)
+	l, err := openNIC(o, n)
 	if err != nil {
-		return nil, nil, explainOpen(err)
+		return nil, nil, err
 	}
 	s, err := newSide(l, o.Addr, o)
 	if err != nil {
 		return nil, nil, err
 	}
+	s.notes = n
 	if o.Server() {
 		return nil, s, nil
 	}
 	return s, nil, nil
-}
-
-// explainOpen adds the way out where the link's own words end.
-func explainOpen(err error) error {
-	switch {
-	case errors.Is(err, os.ErrPermission):
-		return fmt.Errorf("%w, or leave -i out for the demo in memory", err)
-	case errors.Is(err, errors.ErrUnsupported):
-		return fmt.Errorf("%w: leave -i out for the demo in memory", err)
-	}
-	return err
 }
 
 // newSide attaches the link, which is its own from then on, errors included.
