@@ -36,10 +36,22 @@ func TestEventsLost(t *testing.T) {
 	if err != nil || group == nil {
 		t.Fatal(group, err)
 	}
-	// The keeper takes events as fast as it can: go on until one is lost.
-	for other := netip.MustParseAddr("10.0.0.7"); s.Stats().NeighborEventsLost == 0; {
-		(host{s}).Neighbor(inband.NeighborEvent{Port: p.id, Addr: other, State: inband.Removed})
+	// The keeper takes events faster than they come: hold it up.
+	held, release := make(chan struct{}), make(chan struct{})
+	if err := s.RegisterProtocol(IPv4Number(99), &holding{entered: held, release: release}); err != nil {
+		t.Fatal(err)
 	}
+	if err := s.Demote(&Outgoing{Protocol: 99, Src: netip.MustParseAddr("10.0.0.1"), Dst: netip.MustParseAddr("9.9.9.9"), Transport: make([]byte, 8)}); err != nil {
+		t.Fatal(err)
+	}
+	<-held
+	for range eventSlots + 1 {
+		(host{s}).Neighbor(inband.NeighborEvent{Port: p.id, Addr: netip.MustParseAddr("10.0.0.7"), State: inband.Removed})
+	}
+	if lost := s.Stats().NeighborEventsLost; lost != 1 {
+		t.Errorf("%d events lost, want 1", lost)
+	}
+	close(release)
 	eventually(t, "the entry that nobody stands by goes", func() bool { return !entry.Valid() })
 	if e := s.Lookup(addr4(kept.As4())); e == nil || !e.Valid() || !group.Valid() {
 		t.Error("entries went that need no neighbour's word")
