@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/oobnet/oobnet/cmd/oobnet/internal/worker"
+	"github.com/oobnet/oobnet/internal/pci"
 )
 
 // Exit codes besides 0.
@@ -61,7 +62,7 @@ application and the network card.`,
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	root.AddCommand(demoCommand(), latmusCommand(), benchCommand())
+	root.AddCommand(demoCommand(), latmusCommand(), benchCommand(), bindCommand(pci.System()), unbindCommand(pci.System()))
 	return root
 }
 
