@@ -31,7 +31,7 @@ type Options struct {
 }
 
 // Suites in the order they run.
-var Suites = []string{"loopback", "raw", "scale", "filter", "queueing", "veth"}
+var Suites = []string{"loopback", "raw", "scale", "filter", "queueing", "vfio", "veth"}
 
 // figures are what a contender measured in one turn, by metric.
 type figures map[string]float64
@@ -47,6 +47,13 @@ type contender struct {
 
 // turn measures for about d and returns the figures.
 type turn func(ctx context.Context, d time.Duration) (figures, error)
+
+// boundOf is no contender, but a number to keep to, without an allocation.
+func boundOf(ns float64) contender {
+	return contender{name: "bound", setUp: func(context.Context) (turn, func(), error) {
+		return func(context.Context, time.Duration) (figures, error) { return figures{"ns": ns, "allocs": 0}, nil }, func() {}, nil
+	}}
+}
 
 // rowSpec makes one row from a contest's figures.
 type rowSpec struct {
@@ -149,6 +156,8 @@ func openSuite(name string) ([]contest, func(), error) {
 		return filterSuite(), func() {}, nil
 	case "queueing":
 		return queueingSuite(), func() {}, nil
+	case "vfio":
+		return vfioSuite()
 	case "veth":
 		return vethSuite()
 	}

@@ -141,16 +141,9 @@ var goalVM = report.Goal(1)
 // vmContest has the programs of rule sets run in the virtual machine.
 func vmContest() contest {
 	return contest{
-		suite: "filter", name: "vm_instruction", contenders: []contender{vmContender(), boundContender()},
+		suite: "filter", name: "vm_instruction", contenders: []contender{vmContender(), boundOf(vmBound)},
 		rows: []rowSpec{{name: "vm_instruction", unit: "ns", metric: "ns", ours: "vm", peer: "bound", goal: goalVM}},
 	}
-}
-
-// boundContender is no contender, but a number to keep to.
-func boundContender() contender {
-	return contender{name: "bound", setUp: func(context.Context) (turn, func(), error) {
-		return func(context.Context, time.Duration) (figures, error) { return figures{"ns": vmBound}, nil }, nothing, nil
-	}}
 }
 
 // vmContender runs the XDP programs of one rule and of many, of each shape, on
