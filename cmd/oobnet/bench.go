@@ -43,6 +43,7 @@ medians, their ratio, and the goals: green where they are met, red where not.
   scale     receive with 10 000 sockets, send with 64 000 peers, against one
   filter    1000 rules against one, here and in the kernel (root)
   queueing  an urgent frame in a flood: strict priority against FIFO
+  vfio      the drivers of link/vfio on a device that costs nothing
   veth      a real wire (root): the kernel, and dpdk-testpmd when installed`,
 		Example: `  oobnet bench loopback filter
   sudo oobnet bench --json --out result.json`,
