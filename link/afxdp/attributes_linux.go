@@ -1,12 +1,13 @@
 package afxdp
 
 import (
-	"encoding/binary"
 	"fmt"
 	"syscall"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/oobnet/oobnet/internal/netdev"
 )
 
 // attributes are what only the route socket says of an interface.
@@ -40,16 +41,16 @@ func readAttributes(index int) (a attributes, err error) {
 			continue
 		}
 		a.carrier = i.Flags&hasCarrier == hasCarrier
-		eachAttribute(m.Data[unix.SizeofIfInfomsg:], func(kind uint16, value []byte) {
+		netdev.EachAttribute(m.Data[unix.SizeofIfInfomsg:], func(kind uint16, value []byte) {
 			switch kind {
 			case unix.IFLA_NUM_RX_QUEUES:
-				a.rxQueues = int(number(value))
+				a.rxQueues = int(netdev.Number(value))
 			case unix.IFLA_NUM_TX_QUEUES:
-				a.txQueues = int(number(value))
+				a.txQueues = int(netdev.Number(value))
 			case unix.IFLA_XDP:
-				eachAttribute(value, func(kind uint16, value []byte) {
+				netdev.EachAttribute(value, func(kind uint16, value []byte) {
 					if kind == unix.IFLA_XDP_PROG_ID {
-						a.xdpProgram = number(value)
+						a.xdpProgram = uint32(netdev.Number(value))
 					}
 				})
 			}
@@ -57,27 +58,4 @@ func readAttributes(index int) (a attributes, err error) {
 		return a, nil
 	}
 	return a, fmt.Errorf("list the interfaces: %w", unix.ENODEV)
-}
-
-// attributeType masks two flag bits off an attribute's type (NLA_TYPE_MASK of
-// linux/netlink.h).
-const attributeType = 0x3fff
-
-// eachAttribute walks netlink attributes: length, type, value, padded to four bytes.
-func eachAttribute(b []byte, use func(kind uint16, value []byte)) {
-	for len(b) >= unix.SizeofRtAttr {
-		length := int(binary.NativeEndian.Uint16(b))
-		if length < unix.SizeofRtAttr || length > len(b) {
-			return
-		}
-		use(binary.NativeEndian.Uint16(b[2:])&attributeType, b[unix.SizeofRtAttr:length])
-		b = b[min(len(b), (length+unix.RTA_ALIGNTO-1)&^(unix.RTA_ALIGNTO-1)):]
-	}
-}
-
-func number(value []byte) uint32 {
-	if len(value) < 4 {
-		return 0
-	}
-	return binary.NativeEndian.Uint32(value)
 }
