@@ -36,17 +36,17 @@ const Unknown = -2
 func Read(root string) Info {
 	cpuinfo := text(root + "proc/cpuinfo")
 	info := Info{
-		Kernel:     line(root + "proc/sys/kernel/osrelease"),
+		Kernel:     Line(root + "proc/sys/kernel/osrelease"),
 		Preempt:    preempt(root),
 		CPU:        field(cpuinfo, "model name"),
 		Governor:   governors(root),
-		IdleDriver: line(root + "sys/devices/system/cpu/cpuidle/current_driver"),
-		Isolated:   line(root + "sys/devices/system/cpu/isolated"),
-		NoHZFull:   line(root + "sys/devices/system/cpu/nohz_full"),
-		Clock:      line(root + "sys/devices/system/clocksource/clocksource0/current_clocksource"),
+		IdleDriver: Line(root + "sys/devices/system/cpu/cpuidle/current_driver"),
+		Isolated:   Line(root + "sys/devices/system/cpu/isolated"),
+		NoHZFull:   Line(root + "sys/devices/system/cpu/nohz_full"),
+		Clock:      Line(root + "sys/devices/system/clocksource/clocksource0/current_clocksource"),
 		MemoryMiB:  int(kibibytes(field(text(root+"proc/meminfo"), "MemTotal")) / 1024),
-		RTRuntime:  number(root + "proc/sys/kernel/sched_rt_runtime_us"),
-		RTPeriod:   number(root + "proc/sys/kernel/sched_rt_period_us"),
+		RTRuntime:  Number(root + "proc/sys/kernel/sched_rt_runtime_us"),
+		RTPeriod:   Number(root + "proc/sys/kernel/sched_rt_period_us"),
 	}
 	if slices.Contains(strings.Fields(field(cpuinfo, "flags")), "hypervisor") {
 		info.Hypervisor = "yes"
@@ -65,12 +65,12 @@ func Read(root string) Info {
 // preempt is the model that the kernel was built for, from its version line;
 // with PREEMPT_DYNAMIC the mode is chosen at boot and shown to root alone.
 func preempt(root string) string {
-	version := strings.Fields(line(root + "proc/sys/kernel/version"))
+	version := strings.Fields(Line(root + "proc/sys/kernel/version"))
 	for _, model := range []string{"PREEMPT_RT", "PREEMPT_DYNAMIC", "PREEMPT"} {
 		if !slices.Contains(version, model) {
 			continue
 		}
-		if _, mode, ok := strings.Cut(line(root+"sys/kernel/debug/sched/preempt"), "("); ok {
+		if _, mode, ok := strings.Cut(Line(root+"sys/kernel/debug/sched/preempt"), "("); ok {
 			mode, _, _ = strings.Cut(mode, ")")
 			return model + " (" + mode + ")"
 		}
@@ -89,7 +89,7 @@ func governors(root string) string {
 	}
 	var names []string
 	for _, p := range paths {
-		names = append(names, line(p))
+		names = append(names, Line(p))
 	}
 	slices.Sort(names)
 	return strings.Join(slices.Compact(names), ",")
@@ -116,7 +116,7 @@ func Available(root string) int64 {
 		// A group is limited by all above it, too.
 		for dir := filepath.Clean("/" + path); ; dir = filepath.Dir(dir) {
 			group := filepath.Join(top, dir)
-			if l, u := number(filepath.Join(group, limit)), number(filepath.Join(group, used)); l >= 0 && u >= 0 && (left < 0 || max(l-u, 0) < left) {
+			if l, u := Number(filepath.Join(group, limit)), Number(filepath.Join(group, used)); l >= 0 && u >= 0 && (left < 0 || max(l-u, 0) < left) {
 				left = max(l-u, 0)
 			}
 			if dir == "/" {
@@ -145,11 +145,12 @@ func text(path string) string {
 	return string(b)
 }
 
-func line(path string) string { return strings.TrimSpace(text(path)) }
+// Line is what a file holds, without the space around it; empty if it cannot be read.
+func Line(path string) string { return strings.TrimSpace(text(path)) }
 
-// number is the file's number, Unknown if it is not there or is none ("max").
-func number(path string) int64 {
-	n, err := strconv.ParseInt(line(path), 10, 64)
+// Number is the file's number, Unknown if it is not there or is none ("max").
+func Number(path string) int64 {
+	n, err := strconv.ParseInt(Line(path), 10, 64)
 	if err != nil {
 		return Unknown
 	}
