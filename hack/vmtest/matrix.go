@@ -44,5 +44,6 @@ var suites = []suite{
 	{name: "loopback", packages: []string{"link/loopback"}, kernels: []string{"6.12"}},
 	{name: "afxdp", packages: []string{"link/afxdp"}, timeout: 9 * time.Minute, modules: []string{"veth", "8021q"}},
 	{name: "afxdp", packages: []string{"link/afxdp"}, args: onCards, timeout: 9 * time.Minute, modules: []string{"veth", "8021q"}, kernels: []string{"6.12", "7.2"}, cards: toKernel},
+	{name: "vfio", packages: []string{"link/vfio"}, args: []string{"-test.run=^TestVM"}, timeout: 9 * time.Minute, kernels: []string{"6.12"}, cards: toVFIO},
 	{name: "cards", packages: []string{"internal/vmtest/guesttest"}, timeout: time.Minute, kernels: []string{"6.12", "7.2"}, cards: append(toVFIO, toKernel...)},
 }
