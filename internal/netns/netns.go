@@ -70,19 +70,22 @@ type Config struct {
 	// Ends are two interfaces of the process's own namespace, with a wire
 	// between them, to make A and B of instead of a veth pair. Close gives them
 	// back. Where A has not as many queues as asked for, the error wraps
-	// [errors.ErrUnsupported].
+	// [errors.ErrUnsupported]. The second alone makes a wire of which this
+	// kernel has the end B: a driver in user space has the other, and Wire.A
+	// is nil.
 	Ends [2]string
 }
 
 // Wire is a veth pair between two namespaces. Close removes all of it.
-// Methods may be called from any goroutine.
+// Methods may be called from any goroutine. A is nil where a driver in user
+// space has that end: see [Config].
 type Wire struct {
 	A, B *Host
 }
 
 // Borrowed says that the ends are interfaces that were there before
 // (Config.Ends): cards, with what cards do and do not. False after Close.
-func (w *Wire) Borrowed() bool { return w.A != nil && w.A.lent != "" }
+func (w *Wire) Borrowed() bool { return w.B != nil && w.B.lent != "" }
 
 // Host is one end of a wire: a namespace and its interface. The fields are
 // set by Make and not changed after; MAC is the one the interface was made with.

@@ -52,8 +52,11 @@ func Make(cfg *Config) (*Wire, error) {
 
 func (w *Wire) make(c *Config) error {
 	var err error
-	if w.A, err = newHost(IfNameA, c.MACA); err != nil {
-		return err
+	half := c.Ends[0] == "" && c.Ends[1] != ""
+	if !half {
+		if w.A, err = newHost(IfNameA, c.MACA); err != nil {
+			return err
+		}
 	}
 	if w.B, err = newHost(IfNameB, c.MACB); err != nil {
 		return err
@@ -68,18 +71,18 @@ func (w *Wire) make(c *Config) error {
 	if err != nil {
 		return err
 	}
-	if err := w.A.configure(c.Offloads == OffloadsOff); err != nil {
-		return err
-	}
-	if err := w.B.configure(c.Offloads != OffloadsOn); err != nil {
-		return err
-	}
-	for _, h := range []*Host{w.A, w.B} {
-		if err := h.WaitUp(limit); err != nil {
+	for _, end := range w.ends() {
+		off := c.Offloads == OffloadsOff || end == w.B && c.Offloads != OffloadsOn
+		if err := end.configure(off); err != nil {
 			return err
 		}
 	}
-	if c.AddrA.IsValid() {
+	for _, end := range w.ends() {
+		if err := end.WaitUp(limit); err != nil {
+			return err
+		}
+	}
+	if c.AddrA.IsValid() && !half {
 		if err := w.A.AddAddr(c.AddrA); err != nil {
 			return err
 		}
@@ -88,6 +91,16 @@ func (w *Wire) make(c *Config) error {
 		return w.B.AddAddr(c.AddrB)
 	}
 	return nil
+}
+
+// ends are the hosts that there are.
+func (w *Wire) ends() (all []*Host) {
+	for _, h := range []*Host{w.A, w.B} {
+		if h != nil {
+			all = append(all, h)
+		}
+	}
+	return all
 }
 
 func newHost(ifname string, mac [6]byte) (*Host, error) {
@@ -184,10 +197,9 @@ func (h *Host) switchOffloadsOff() error {
 // idempotent.
 func (w *Wire) Close() error {
 	var errs []error
-	for _, h := range []*Host{w.A, w.B} {
-		if h != nil {
-			errs = append(errs, h.giveBack())
-		}
+	ends := w.ends()
+	for _, h := range ends {
+		errs = append(errs, h.giveBack())
 	}
 	if w.A != nil && w.A.IfIndex != 0 {
 		// One end takes the other with it, and unlike the end of a namespace
@@ -200,10 +212,8 @@ func (w *Wire) Close() error {
 			return nl.LinkDel(l)
 		}))
 	}
-	for _, h := range []*Host{w.A, w.B} {
-		if h != nil {
-			errs = append(errs, h.remove())
-		}
+	for _, h := range ends {
+		errs = append(errs, h.remove())
 	}
 	w.A, w.B = nil, nil
 	return errors.Join(errs...)

@@ -58,7 +58,30 @@ func NewPair(t testing.TB, cfg *Config) *Wire {
 		c = *cfg
 	}
 	c.Ends = cards(t)
-	w, err := netns.Make(&c)
+	return newWire(t, &c)
+}
+
+// NewCard makes a wire with a card of a virtual machine of package vmtest at
+// one end that VFIO has, and its PCI address: link/vfio's. Its peer is the
+// wire's B; A is nil, for this kernel has nothing there. Elsewhere it returns
+// nothing. See [NewPair] for the rest.
+func NewCard(t testing.TB, cfg *Config) (w *Wire, address string) {
+	t.Helper()
+	address, peer := vfioCard(t)
+	if address == "" {
+		return nil, ""
+	}
+	var c Config
+	if cfg != nil {
+		c = *cfg
+	}
+	c.Ends = [2]string{"", peer}
+	return newWire(t, &c), address
+}
+
+func newWire(t testing.TB, c *Config) *Wire {
+	t.Helper()
+	w, err := netns.Make(c)
 	if errors.Is(err, errors.ErrUnsupported) {
 		t.Skip(err)
 	}
