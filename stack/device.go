@@ -151,6 +151,8 @@ type Device struct {
 	ports    atomic.Pointer[portTable]
 	ingress  atomic.Pointer[ingress]
 	watchers atomic.Pointer[watchers]
+	// recorders is replaced by the control path; RX steps and senders read it.
+	recorders atomic.Pointer[recorders]
 	// next chains buffers: those that come home, those on the TX piles, those in
 	// sockets' inboxes. A buffer is in one of them at a time.
 	next ring.Next
@@ -268,6 +270,7 @@ func (d *Device) build(orders []Discipline) {
 		d.rx = append(d.rx, r)
 		t := new(txQueue)
 		t.watch.Init("tx", "wait")
+		t.number = i
 		t.init(d, q, orders[i])
 		d.tx = append(d.tx, t)
 	}

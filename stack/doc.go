@@ -12,6 +12,8 @@
 // demoted is copied to a bounded queue (demote.go) that an ordinary goroutine
 // feeds to the in-band stage. Every frame is counted once: delivered, demoted,
 // forwarded or dropped, by [Reason].
+// Who records the device ([Device.Record], recorder.go)
+// is shown each frame before all that, and what became of it after.
 //
 // # The way out
 //

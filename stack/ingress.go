@@ -138,6 +138,7 @@ func (r *rxQueue) filter(in *ingress, frames []link.Frame, ports *portTable) []l
 			action = filter.ActionError
 		}
 		r.seen.actions[action]++
+		r.noteVerdict(f.Index, action)
 		if action == filter.ActionVLAN {
 			if action = filter.ActionSkip; vlanEnabled(&f, p, ports) {
 				action = filter.ActionAccept
@@ -221,6 +222,7 @@ func (r *rxQueue) sendBack(frames []link.Frame) {
 	}
 	for i := range frames {
 		r.seen.bytes += uint64(frames[i].Len)
+		r.note(frames[i].Index, Forwarded, 0)
 	}
 	r.seen.forwarded += uint64(len(frames))
 	// An error is the device's, which counts it; the frames are no longer ours.
@@ -242,6 +244,7 @@ func (r *rxQueue) redirect(f link.Frame, to *Device, action filter.Action, back 
 	}
 	r.seen.bytes += uint64(f.Len)
 	r.seen.forwarded++
+	r.note(f.Index, Forwarded, 0)
 	r.recycle(f.Index)
 	return back
 }

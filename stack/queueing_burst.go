@@ -220,6 +220,7 @@ func (t *txQueue) lose(q *Queued) {
 	t.books[q.Priority].left.Add(1)
 	t.books[q.Priority].dropped.Add(1)
 	t.waiting.Add(-1)
+	t.recordUnsent(q.Frame)
 	t.dev.neverLeft(&q.Frame, true)
 	var one [1]uint32
 	one[0] = q.Index

@@ -70,6 +70,8 @@ type rxQueue struct {
 	stats rxStats
 	// seen are the frames of this step, by what became of them.
 	seen rxCounts
+	// record is for those who record the device.
+	record recording
 	// thread is what Threads reports, watch what it took for its steps.
 	thread ThreadInfo
 	watch  watchdog.Watch
@@ -115,6 +117,9 @@ func (r *rxQueue) step(budget int) int {
 	r.withDevice -= n
 	r.run.Share = max(1, (r.withDevice+r.home.Len())/2)
 	ports, frames := r.dev.ports.Load(), r.frames[:n]
+	if to := r.dev.recorders.Load(); to != nil {
+		r.beginRecord(to, frames)
+	}
 	if in := r.dev.ingress.Load(); in != nil {
 		frames = r.filter(in, frames, ports)
 	}
@@ -126,6 +131,9 @@ func (r *rxQueue) step(budget int) int {
 	}
 	r.handOver()
 	r.countPort(nil)
+	if r.record.to != nil {
+		r.endRecord()
+	}
 	r.publish(n)
 	return n
 }
@@ -401,6 +409,7 @@ func (r *rxQueue) countRun(b *Batch) {
 func (r *rxQueue) drop(index uint32, reason Reason) {
 	r.seen.dropped[reason]++
 	r.seen.any = true
+	r.note(index, Dropped, reason)
 	r.recycle(index)
 }
 
@@ -412,6 +421,7 @@ func (r *rxQueue) toInBand(f *link.Frame, port *Port, reason Reason) {
 	}
 	r.seen.demoted[reason]++
 	r.seen.any = true
+	r.note(f.Index, Demoted, reason)
 	r.recycle(f.Index)
 }
 

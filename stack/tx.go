@@ -52,6 +52,8 @@ const (
 type txQueue struct {
 	dev *Device
 	q   link.Queue
+	// number of the queue, from 0.
+	number int
 	// owner is moved by whoever wants to send: txFree to txOwned and back.
 	owner atomic.Uint32
 	// waiting counts the frames of sockets that are on the piles or with the
@@ -229,6 +231,9 @@ func (t *txQueue) pass(frames []link.Frame) (took int, err error) {
 		// this owner reclaims.
 		ws.sent(t.dev, frames[:took])
 	}
+	if to := t.dev.recorders.Load(); to != nil {
+		t.recordSent(to, frames[:took])
+	}
 	if err = t.q.Flush(); err != nil {
 		t.errors.Add(1)
 		t.dev.linkFailed(err)
@@ -279,12 +284,12 @@ func (t *txQueue) release() {
 //oobnet:hot
 func (t *txQueue) enqueue(frames []link.Frame, p *Port, priority int) (n int, err error) {
 	if t.owner.Load() == txClosed {
-		t.dev.refuse(frames)
+		t.refuse(frames)
 		return 0, net.ErrClosed
 	}
 	priority = min(max(priority, 0), Priorities-1)
 	if n = t.admit(len(frames), priority); n < len(frames) {
-		t.dev.refuse(frames[n:])
+		t.refuse(frames[n:])
 		err = errQueueFull
 	}
 	t.push(frames[:n], p, priority)
@@ -296,12 +301,13 @@ func (t *txQueue) enqueue(frames []link.Frame, p *Port, priority int) (n int, er
 var errQueueFull = fmt.Errorf("stack: the TX queue is full: raise DeviceConfig.QueueLength, or send less: %w", syscall.ENOBUFS)
 
 // refuse takes back the buffers of frames that will not be sent.
-func (d *Device) refuse(frames []link.Frame) {
+func (t *txQueue) refuse(frames []link.Frame) {
 	var one [1]uint32
 	for i := range frames {
-		d.neverLeft(&frames[i], false)
+		t.recordUnsent(frames[i])
+		t.dev.neverLeft(&frames[i], false)
 		one[0] = frames[i].Index
-		d.takeBack(one[:])
+		t.dev.takeBack(one[:])
 	}
 }
 
