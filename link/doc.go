@@ -38,6 +38,10 @@
 // buffer may be sent, a received one as it is: that is a forward without a
 // copy. Only buffers of the receive queue's own may be given to its Fill.
 //
+// Where the layout asks for it, buffers can be without memory ([Resizer]): then
+// nobody may touch them, and no link takes a frame in them. They have their index
+// all the time, and an owner, who is whoever had them when the memory went.
+//
 // # Concurrency
 //
 // A queue has two sides that may work at the same time. Its receive side

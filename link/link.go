@@ -109,6 +109,36 @@ type Filterer interface {
 	FilterMap(name string) (filter.Map, error)
 }
 
+// Resizer is implemented by links whose buffers can get memory, and give it back
+// to the machine, while traffic flows, where the layout asks for it
+// (Layout.Resizable). The indexes stay what they are. Its methods are for one
+// goroutine at a time, and may run beside those of the queues.
+type Resizer interface {
+	// Populate gives memory, zeroed and present, to buffers that have none, in
+	// whole chunks (Layout.CheckChunks), and lets the device reach it. They are
+	// the caller's then. On an error (ENOMEM wrapped: there is no memory, or it
+	// cannot be locked) none of them has any; net.ErrClosed after Stop.
+	Populate(first, n int) error
+	// Release takes the memory of buffers that the caller owns, in whole chunks:
+	// first the device can reach it no more, then the machine has it back. From
+	// then on the link takes no frame in them, and touching them is a fault.
+	// EBUSY wrapped: the device can reach one of them, and nothing has changed;
+	// net.ErrClosed after Stop.
+	Release(first, n int) error
+}
+
+// Recaller is implemented by queues whose device gives receive buffers back
+// before a frame has come into them.
+type Recaller interface {
+	// Recall takes back up to len(bufs) of the buffers that Fill gave, of those
+	// whose index is from or higher, and returns how many; it says whether to call
+	// again, because there are more, or because the device has not let go of
+	// them yet. Buffers that hold frames come by Receive. Meanwhile frames can be
+	// lost for want of a buffer: it is for a queue that has nothing to do. It
+	// belongs to the receive side and does not block; it may allocate.
+	Recall(from uint32, bufs []uint32) (n int, again bool)
+}
+
 // AllEtherTypes in a ClaimEtherType stands for every EtherType.
 const AllEtherTypes = 0
 

@@ -27,6 +27,7 @@ type Shadow struct {
 var (
 	_ link.Link     = (*Shadow)(nil)
 	_ link.Selector = (*Shadow)(nil)
+	_ link.Recaller = (*shadowQueue)(nil)
 )
 
 // byCaller owns what the device does not. The other owners are the two sides
@@ -184,6 +185,23 @@ func (q *shadowQueue) Drain(bufs []uint32) int {
 		q.pass("Drain", b, from, byCaller)
 	}
 	return n
+}
+
+// Recall implements [link.Recaller], for queues that are one; the others have
+// nothing to give back.
+func (q *shadowQueue) Recall(from uint32, bufs []uint32) (n int, again bool) {
+	r, ok := q.Queue.(link.Recaller)
+	if !ok {
+		return 0, false
+	}
+	n, again = r.Recall(from, bufs)
+	for _, b := range bufs[:n] {
+		q.pass("Recall", b, q.byRX, byCaller)
+		if b < from {
+			q.shadow.report(fmt.Errorf("linktest: %s: queue %d: Recall: buffer %d is below %d", q.shadow.Name(), q.number, b, from))
+		}
+	}
+	return n, again
 }
 
 // stray reports whether the index is the return of one that never named a buffer.

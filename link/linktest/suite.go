@@ -33,6 +33,7 @@ func Suite(t *testing.T, open func(t *testing.T) Wire) {
 		{"WaitStop", testWaitStop},
 		{"Concurrent", testConcurrent},
 		{"NoAllocation", testNoAllocation},
+		{"Resize", testResize},
 		{"Carrier", testCarrier},
 		{"StopDrain", testStopDrain},
 		{"StopUnderLoad", testStopUnderLoad},

@@ -50,4 +50,8 @@
 //
 // Each end has a region of its own. Both are unmapped when the last end of the
 // wire is closed, so that neither end can fault on the other's memory.
+//
+// An end is a [link.Resizer]. While Recall or Release looks into the rings of a
+// receive side, for microseconds, the other end's Send takes nothing, as if its
+// ring were full.
 package loopback

@@ -2,6 +2,7 @@ package loopback
 
 import (
 	"fmt"
+	"io"
 	"net"
 	"runtime"
 	"sync"
@@ -27,10 +28,14 @@ type Link struct {
 	// removed: SetState(Gone) was called on this end.
 	removed atomic.Bool
 	mem     *link.Memory
-	closed  bool // under wire.mu
+	sparse  *offheap.Sparse // the region of a resizable layout; under wire.mu
+	closed  bool            // under wire.mu
 }
 
-var _ link.Link = (*Link)(nil)
+var (
+	_ link.Link    = (*Link)(nil)
+	_ link.Resizer = (*Link)(nil)
+)
 
 // Phases of an end.
 const (
@@ -46,7 +51,7 @@ type wire struct {
 
 	mu      sync.Mutex // the control path of both ends
 	open    int        // ends not closed yet
-	regions []*offheap.Region
+	regions []io.Closer
 }
 
 // New opens a link that is wired to itself: what it sends on a queue it
@@ -126,16 +131,10 @@ func (l *Link) Attach(layout link.Layout) (*link.Memory, error) {
 	case stopped:
 		return nil, fmt.Errorf("loopback: %s: attach: %w", l.id.name, net.ErrClosed)
 	}
-	region, err := offheap.Map(layout.Bytes())
+	mem, err := l.makeRegion(layout)
 	if err != nil {
 		return nil, fmt.Errorf("loopback: %s: %w", l.id.name, err)
 	}
-	mem, err := link.NewMemory(region.Bytes(), layout)
-	if err != nil {
-		region.Close()
-		return nil, fmt.Errorf("loopback: %s: %w", l.id.name, err)
-	}
-	l.wire.regions = append(l.wire.regions, region)
 	l.mem = mem
 	for i := range l.queues {
 		l.queues[i].attach(mem, i)

@@ -34,6 +34,9 @@ type rxSide struct {
 	woken   atomic.Uint32 // Wake sets it, WaitReceive clears it
 	awake   func() bool   // queue.awake, bound once so that a wait allocates nothing
 	drained atomic.Uint64 // frames that Drain took unread; the peer's Stats reads it
+	// held keeps the peer's send side out of fill and frames: whoever looks into
+	// them sets it, the peer's Send reads it.
+	held atomic.Uint32
 }
 
 // txSide is what the send side works with. The counters are written by the
@@ -72,13 +75,13 @@ func (q *queue) attach(mem *link.Memory, number int) {
 func (q *queue) Receive(frames []link.Frame) int { return q.rx.frames.take(frames) }
 
 // Fill implements [link.Queue]. It stops at the first buffer that is not the
-// queue's own, and takes nothing after Stop.
+// queue's own, or has no memory, and takes nothing after Stop.
 func (q *queue) Fill(bufs []uint32) int {
 	if q.link.phase.Load() != running {
 		return 0
 	}
 	n := 0
-	for n < len(bufs) && bufs[n]-q.first < q.count {
+	for n < len(bufs) && bufs[n]-q.first < q.count && q.mem.Populated(bufs[n]) {
 		n++
 	}
 	return q.rx.fill.put(bufs[:n])

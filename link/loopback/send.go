@@ -9,7 +9,8 @@ import (
 )
 
 // Send implements [link.Queue]. It takes as many frames as Reclaim has left
-// room for, and none after Stop.
+// room for; none after Stop, and none while the other end looks into the ring that
+// gives buffers to this one, which takes microseconds.
 func (q *queue) Send(frames []link.Frame) int {
 	head, n := q.tx.done.room(len(frames))
 	n = min(n, len(frames))
@@ -21,7 +22,7 @@ func (q *queue) Send(frames []link.Frame) int {
 	// batch sees that the end has stopped.
 	q.tx.sending.Store(1)
 	defer q.tx.sending.Store(0)
-	if q.link.phase.Load() != running {
+	if q.link.phase.Load() != running || q.peer.rx.held.Load() != 0 {
 		return 0
 	}
 	frames = frames[:n]
