@@ -62,7 +62,12 @@ application and the network card.`,
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	root.AddCommand(demoCommand(), latmusCommand(), benchCommand(), bindCommand(pci.System()), unbindCommand(pci.System()))
+	root.AddCommand(
+		demoCommand(),
+		doctorCommand(),
+		bindCommand(pci.System()), unbindCommand(pci.System()),
+		latmusCommand(), benchCommand(),
+	)
 	return root
 }
 

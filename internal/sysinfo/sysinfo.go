@@ -137,6 +137,16 @@ func Locked(root string) int64 {
 	return kibibytes(v) << 10
 }
 
+// Meminfo is a line of /proc/meminfo: KiB, or a number of pages.
+func Meminfo(root, name string) int64 {
+	digits, _, _ := strings.Cut(field(text(root+"proc/meminfo"), name), " ")
+	n, err := strconv.ParseInt(digits, 10, 64)
+	if err != nil {
+		return Unknown
+	}
+	return n
+}
+
 func text(path string) string {
 	b, err := os.ReadFile(path)
 	if err != nil {
