@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -24,7 +25,7 @@ type latmusFlags struct {
 	addr, peer, vlan, poll, versus, stress string
 	period, abort, seconds                 string
 	gnuplot, hdr, svg, html                string
-	json, histogram                        bool
+	json, histogram, quiet                 bool
 }
 
 func latmusCommand() *cobra.Command {
@@ -35,15 +36,18 @@ func latmusCommand() *cobra.Command {
 		Long: `latmus sends a UDP packet each period and takes one of its peer's, which runs the
 same, and says where the time went in the own stack:
 
-  rx sched   from the device to the socket's queue
-  rx user    from there to the application
-  tx sched   from the TX queue to the device
-  tx user    building the packet
+  rx sched   from the device to the protocol
+  rx user    from the device to the socket
+  tx sched   building the packet
+  tx user    from the send to the device
+  rx read    from the socket to the application's read: latmus has no such column
 
+Its packets are latmus's, so the peer may be one: give both the same -S and -p.
 Alone it runs both sides in one process over a wire in memory and needs no
 privileges. With -i it runs over AF_XDP (as root). With --rtt it measures round
 trips to an echo: any UDP echo at the port, or oobnet latmus --echo.
-The column msw (mode switches in EVL) counts packets that went in-band.
+The column msw (mode switches in EVL) counts packets that went in-band, overrun
+activations that were left out.
 
 Exit codes: 1 for an error, 99 when the peer fell silent, 102 when a figure was
 over -A, 103 for results that cannot be.`,
@@ -59,12 +63,13 @@ over -A, 103 for results that cannot be.`,
 	s.StringVarP(&f.Interface, "oob-link", "L", "", "the same, as EVL's latmus has it")
 	s.StringVar(&f.addr, "addr", "", "the stack's address and prefix length on the interface")
 	s.StringVarP(&f.peer, "peer", "E", "", "address of the peer")
+	s.BoolVarP(&f.NoCheck, "no-check", "n", false, "leave the sequence of the packets alone")
 	s.StringVar(&f.vlan, "vlan", "", "VLAN id, 2 to 4094 (default untagged)")
 	s.BoolVar(&f.RTT, "rtt", false, "measure round trips to an echo")
 	s.BoolVar(&f.Echo, "echo", false, "be that echo")
 	s.StringVar(&f.versus, "vs", "", "\"kernel\": compare with the kernel's sockets, in turns (with --rtt)")
 	s.StringVarP(&f.period, "period", "p", strconv.FormatInt(latmus.DefaultPeriod.Microseconds(), 10), "time from one packet to the next: us, or with a unit")
-	s.StringVarP(&f.seconds, "timeout", "T", "0", "how long to measure: s, or with a unit (default until Ctrl-C)")
+	s.StringVarP(&f.seconds, "timeout", "T", "0", "how long to measure: s, or with a unit, d for days (default until Ctrl-C)")
 	s.IntVarP(&f.Size, "size", "S", latmus.DefaultSize, "payload, bytes")
 	s.Uint16Var(&f.Port, "port", latmus.Port, "UDP port at both ends")
 	s.IntVarP(&f.Priority, "priority", "P", latmus.DefaultPriority, "SCHED_FIFO priority of the threads, 1 to 99; 0: ordinary")
@@ -77,11 +82,12 @@ over -A, 103 for results that cannot be.`,
 	s.IntVarP(&f.Cells, "histogram", "H", latmus.DefaultCells, "cells of the gnuplot histogram, 1 us each")
 	s.IntVar(&f.Worst, "worst", latmus.DefaultWorst, "how many of the worst exchanges to explain")
 	s.StringVar(&f.stress, "stress", "", "disturb the run: gc, memory, flood, with commas, or all")
-	s.StringVarP(&f.gnuplot, "gnuplot", "g", "", "write a histogram for gnuplot to this file")
+	s.StringVarP(&f.gnuplot, "gnuplot", "g", "", "write a histogram for gnuplot to this file, - for the output")
 	s.StringVar(&f.hdr, "hdr", "", "write an HdrHistogram log to this file")
 	s.StringVar(&f.svg, "svg", "", "write histograms as SVG to this file")
 	s.StringVar(&f.html, "html", "", "write a report as one HTML file")
 	s.BoolVar(&f.histogram, "text-histogram", false, "draw histograms at the end")
+	s.BoolVarP(&f.quiet, "quiet", "q", false, "print no lines while it runs")
 	s.BoolVar(&f.json, "json", false, "print the report as one JSON object, and no lines")
 	return c
 }
@@ -90,6 +96,9 @@ over -A, 103 for results that cannot be.`,
 func parseTime(flag, s string, unit time.Duration) (time.Duration, error) {
 	if n, err := strconv.ParseFloat(s, 64); err == nil && n >= 0 && n < float64(time.Hour*24*365/unit) {
 		return time.Duration(n * float64(unit)), nil
+	}
+	if days, ok := strings.CutSuffix(s, "d"); ok {
+		return parseTime(flag, days, 24*time.Hour)
 	}
 	if d, err := time.ParseDuration(s); err == nil && d >= 0 {
 		return d, nil
@@ -136,7 +145,7 @@ func (f *latmusFlags) read(c *cobra.Command) (err error) {
 	default:
 		return fmt.Errorf("--vs %q: want kernel", f.versus)
 	}
-	if !f.json {
+	if !f.json && !f.quiet {
 		f.Out = c.OutOrStdout()
 	}
 	return f.Check()
@@ -160,7 +169,7 @@ func (f *latmusFlags) write(w io.Writer, r *latmus.Report) (err error) {
 		write func(io.Writer) error
 	}{{f.gnuplot, r.WriteGnuplot}, {f.hdr, r.WriteHDR}, {f.svg, r.WriteSVG}, {f.html, r.WriteHTML}} {
 		if file.name != "" {
-			err = errors.Join(err, writeFile(file.name, file.write))
+			err = errors.Join(err, writeFile(w, file.name, file.write))
 		}
 	}
 	if f.json {
@@ -173,7 +182,11 @@ func (f *latmusFlags) write(w io.Writer, r *latmus.Report) (err error) {
 	return err
 }
 
-func writeFile(name string, write func(io.Writer) error) error {
+// writeFile writes to a file, or to the output w.
+func writeFile(w io.Writer, name string, write func(io.Writer) error) error {
+	if name == "-" {
+		return write(w)
+	}
 	f, err := os.Create(name)
 	if err != nil {
 		return err

@@ -63,7 +63,7 @@ func TestLatmusRoundTripsOverAFXDP(t *testing.T) {
 	if _, eerr := echo(); err != nil || eerr != nil {
 		t.Fatal(err, eerr)
 	}
-	if len(r.Figures) != 5 || r.Figures[4].Count == 0 || r.Lost+r.Demoted != 0 {
+	if len(r.Figures) != 6 || r.Figures[5].Count == 0 || r.Lost+r.Demoted != 0 {
 		t.Errorf("%+v", r)
 	}
 }

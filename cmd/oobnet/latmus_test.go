@@ -18,7 +18,8 @@ func TestLatmusBadInputIsOneLineWithTheWayOut(t *testing.T) {
 		{"-E 192.0.2.2", "-i"},
 		{"-p 1", "50µs to 1s"},
 		{"-p soon", "500us"},
-		{"-S 19", "20 to 1472"},
+		{"-T xd", "-T"},
+		{"-S 20", "21 to 1472"},
 		{"-H 1001", "1 to 1000"},
 		{"-P 100", "1 to 99"},
 		{"--vs windows", "kernel"},
@@ -48,10 +49,10 @@ func TestLatmusWritesItsFiles(t *testing.T) {
 		t.Fatal(err)
 	}
 	var r latmus.Report
-	if err := json.Unmarshal([]byte(out), &r); err != nil || r.Sent == 0 || len(r.Figures) != 5 {
+	if err := json.Unmarshal([]byte(out), &r); err != nil || r.Sent == 0 || len(r.Figures) != 6 {
 		t.Errorf("%v in %s", err, out)
 	}
-	for name, want := range map[string]string{"plot": "# cell rx-sched rx-user tx-sched tx-user rtt\n", "hdr": "Tag=rx_sched,", "svg": "</svg>", "html": "</html>"} {
+	for name, want := range map[string]string{"plot": "# cell rx-sched rx-user tx-sched tx-user rx-read rtt\n", "hdr": "Tag=rx_sched,", "svg": "</svg>", "html": "</html>"} {
 		b, err := os.ReadFile(file(name))
 		if err != nil || !strings.Contains(string(b), want) {
 			t.Errorf("%s: %v, no %q in\n%s", name, err, want, b)

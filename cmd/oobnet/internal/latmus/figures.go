@@ -5,36 +5,28 @@ import (
 	"github.com/oobnet/oobnet/stack"
 )
 
-// The figures of a side, in the order of latmus's columns.
+// The figures of a side: first those of EVL's latmus, in the order of its columns
+// and with its points of time, of which the second two begin with the first two.
 const (
-	rxSched    = iota // device to delivery: the stack had the packet
-	rxUser            // delivery to the application's read
-	txSched           // queuing to device: the packet waited for its turn
-	txUser            // delivery to queuing: the packet was built, on the application's thread
+	rxSched    = iota // device to queuing: the RX step had the packet, and looked at it
+	rxUser            // device to delivery: the socket had it
+	txSched           // delivery to queuing: the packet was built
+	txUser            // delivery to device: it was with the link
+	rxRead            // delivery to the application's read
 	roundTrip         // send to read, with RTT
 	kernelTrip        // the same through sockets of the kernel
 	nFigures
 )
 
-var figureNames = [nFigures]string{"rx sched", "rx user", "tx sched", "tx user", "rtt", "kernel rtt"}
-
-// span is the least and the most of a sum, ns.
-type span struct{ best, worst int64 }
-
-func (s *span) add(v int64) {
-	if s.best == 0 || v < s.best {
-		s.best = v
-	}
-	s.worst = max(s.worst, v)
-}
+var figureNames = [nFigures]string{"rx sched", "rx user", "tx sched", "tx user", "rx read", "rtt", "kernel rtt"}
 
 // tally is what was found so far: the collector's alone.
 type tally struct {
 	figures [nFigures]hist.Histogram
 	cells   [nFigures][]uint64 // of 1 us, the last for all beyond
 	now     [nFigures]int64    // the most since the last line
-	rx, tx  span               // of the whole way in, and out
 
+	noCheck    bool
 	order      order
 	received   uint64
 	badCRC     uint64
@@ -53,7 +45,7 @@ type tally struct {
 func newTally(o *Options) *tally {
 	t := &tally{
 		departures: make([]departure, logRoom), sent: make([]stack.IOTimes, logRoom), bySend: make([]uint64, logRoom),
-		worst: worst{limit: o.Worst},
+		worst: worst{limit: o.Worst}, noCheck: o.NoCheck,
 	}
 	for i := range t.cells {
 		t.cells[i] = make([]uint64, o.Cells)
@@ -121,9 +113,8 @@ func (t *tally) left(s *stack.IOTimes, rtt bool) {
 		t.inBand++
 		return
 	}
-	t.record(txSched, s.Device-s.Queuing)
-	t.record(txUser, s.Queuing-s.Delivery)
-	t.tx.add(s.Device - s.Delivery)
+	t.record(txSched, s.Queuing-s.Delivery)
+	t.record(txUser, s.Device-s.Delivery)
 	d := t.bySendID(s.ID)
 	if d == nil {
 		t.unmatched++
@@ -141,15 +132,15 @@ func (t *tally) came(a *arrival, rtt bool) {
 		return
 	}
 	t.received++
-	if !t.order.take(a.seq) {
+	if !t.noCheck && !t.order.take(a.seq) {
 		return
 	}
 	if a.times.Device == 0 {
 		t.inBand++
 	} else {
-		t.record(rxSched, a.times.Delivery-a.times.Device)
-		t.record(rxUser, a.read-a.times.Delivery)
-		t.rx.add(a.read - a.times.Device)
+		t.record(rxSched, a.times.Queuing-a.times.Device)
+		t.record(rxUser, a.times.Delivery-a.times.Device)
+		t.record(rxRead, a.read-a.times.Delivery)
 	}
 	if !rtt {
 		t.worst.offer(inward(a))

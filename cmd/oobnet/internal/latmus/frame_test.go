@@ -2,26 +2,51 @@ package latmus
 
 import (
 	"runtime"
+	"strings"
 	"testing"
 
 	"github.com/oobnet/oobnet/link"
 	"github.com/oobnet/oobnet/stack"
 )
 
+// TestCRC8 compares with entries of the table in EVL's latmus, and with what they
+// make of the digits that catalogues of CRCs check by.
 func TestCRC8(t *testing.T) {
-	// The check value of CRC-8 (polynomial 0x07) in catalogues of CRCs.
-	if c := crc8([]byte("123456789")); c != 0xf4 {
-		t.Errorf("%#x, want 0xf4", c)
+	for i, want := range map[int]byte{0: 0, 1: 0x8d, 2: 0x97, 3: 0x1a, 7: 0xb9, 128: 0xd8, 248: 0x52, 255: 0xeb} {
+		if crcTable[i] != want {
+			t.Errorf("entry %d: %#x, want %#x", i, crcTable[i], want)
+		}
+	}
+	if c := crc8([]byte("123456789")); c != 0xfd {
+		t.Errorf("%#x, want 0xfd", c)
 	}
 }
 
-func TestPacket(t *testing.T) {
+// TestPacketOfLatmus: the bytes that a latmus with this table sends.
+func TestPacketOfLatmus(t *testing.T) {
+	for _, c := range []struct {
+		seq  uint64
+		want string
+	}{
+		{0, "^0000000000000000A$1c"},
+		{27, "^000000000000001b" + strings.Repeat("B", 44) + "$5c"},
+		{0x0123456789abcdef, "^0123456789abcdefZZZZ$77"},
+	} {
+		b := newPacket(len(c.want))
+		setSequence(b, c.seq)
+		if string(b) != c.want {
+			t.Errorf("%q, want %q", b, c.want)
+		}
+		if n, ok := sequence([]byte(c.want)); !ok || n != c.seq {
+			t.Errorf("%q: %#x, %t", c.want, n, ok)
+		}
+	}
+}
+
+func TestDamagedPackets(t *testing.T) {
 	for _, size := range []int{MinSize, DefaultSize, MaxSize} {
 		b := newPacket(size)
 		setSequence(b, 0x0123456789abcdef)
-		if b[0] != '^' || string(b[1:17]) != "0123456789abcdef" || b[size-2] != '$' {
-			t.Errorf("%q", b)
-		}
 		if n, ok := sequence(b); !ok || n != 0x0123456789abcdef {
 			t.Errorf("%#x, %t", n, ok)
 		}
@@ -46,6 +71,14 @@ func TestOrder(t *testing.T) {
 	// 7 and 8 were lost, 7 came late, 9 twice.
 	if o.lost != 1 || o.late != 1 || o.duplicate != 1 {
 		t.Errorf("lost %d, late %d, duplicates %d, want 1 each", o.lost, o.late, o.duplicate)
+	}
+	// The peer is started again.
+	o = order{}
+	for _, n := range []uint64{100_000, 0, 1, 2} {
+		o.take(n)
+	}
+	if o.lost+o.late+o.duplicate != 0 {
+		t.Errorf("lost %d, late %d, duplicates %d of a peer that began again", o.lost, o.late, o.duplicate)
 	}
 }
 

@@ -39,10 +39,10 @@ func TestSymmetricInMemory(t *testing.T) {
 	if r.Sent == 0 || r.Received == 0 || r.Lost+r.Late+r.Duplicates+r.BadCRC+r.InBand+r.Odd+r.SendErrors+r.Demoted+r.Unlogged != 0 {
 		t.Errorf("%+v", r)
 	}
-	if len(r.Figures) != 4 {
-		t.Fatalf("%d figures, want 4", len(r.Figures))
+	if len(r.Figures) != 5 {
+		t.Fatalf("%d figures, want 5", len(r.Figures))
 	}
-	for i, want := range []uint64{r.Received, r.Received, r.Sent, r.Sent} {
+	for i, want := range []uint64{r.Received, r.Received, r.Sent, r.Sent, r.Received} {
 		if f := r.Figures[i]; f.Count != want || f.Min > f.P50 || f.P50 > f.P99 || f.P99 > f.P999 || f.P999 > f.Max {
 			t.Errorf("%s: %+v, want %d values", f.Name, f, want)
 		}
@@ -59,9 +59,9 @@ func checkLines(t *testing.T, text string, r *Report) {
 	t.Helper()
 	const number = ` *\d+\.\d{3}`
 	for _, want := range []string{
-		`(?m)^RTT\|  \d\d:\d\d:\d\d  \(symmetric UDP, 2000 us period, priority 0, CPU any\)$`,
-		`(?m)^RTH\|  rx sched\|   rx user\|  tx sched\|   tx user\|   msw\|   rx best\|  rx worst\|   tx best\|  tx worst$`,
-		`(?m)^RTD(\|` + number + `){4}\| *\d+(\|` + number + `){4}$`,
+		`(?m)^RTT\|  \d\d:\d\d:\d\d  \(net, 2000 us period, priority 0, CPU any\)$`,
+		`(?m)^RTH\|--rx sched\|---rx user\|--tx sched\|---tx user\|-msw\|-overrun\|---rx best\|--rx worst\|---tx best\|--tx worst$`,
+		`(?m)^RTD(\|` + number + `){4}\| *\d+\| *\d+(\|` + number + `){4}$`,
 	} {
 		if !regexp.MustCompile(want).MatchString(text) {
 			t.Errorf("no line %s in\n%s", want, text)
@@ -109,15 +109,16 @@ func checkGnuplot(t *testing.T, r *Report) {
 	if err := r.WriteGnuplot(&b); err != nil {
 		t.Fatal(err)
 	}
-	var sums [4]uint64
-	cells := 0
+	var sums [5]uint64
+	first, _, _ := r.cellRange()
+	cells := first
 	for scan := bufio.NewScanner(&b); scan.Scan(); {
 		if strings.HasPrefix(scan.Text(), "#") {
 			continue
 		}
 		var cell int
-		var n [4]uint64
-		if _, err := fmt.Sscan(scan.Text(), &cell, &n[0], &n[1], &n[2], &n[3]); err != nil || cell != cells {
+		var n [5]uint64
+		if _, err := fmt.Sscan(strings.Replace(scan.Text(), "+", "", 1), &cell, &n[0], &n[1], &n[2], &n[3], &n[4]); err != nil || cell != cells {
 			t.Fatalf("line %q: %v, want cell %d", scan.Text(), err, cells)
 		}
 		cells++
@@ -174,8 +175,8 @@ func TestRoundTripsAndTheKernels(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(r.Figures) != 6 {
-		t.Fatalf("%d figures, want 6", len(r.Figures))
+	if len(r.Figures) != nFigures {
+		t.Fatalf("%d figures, want %d", len(r.Figures), nFigures)
 	}
 	ours, kernel := r.Figures[roundTrip], r.Figures[kernelTrip]
 	if ours.Count == 0 || kernel.Count == 0 || ours.Min <= 0 || kernel.Min <= 0 || r.MaxRatio <= 0 || r.P999Ratio <= 0 {

@@ -55,6 +55,8 @@ type Options struct {
 	// Spin is how long a thread waits with its eyes open before its packet or
 	// its activation comes.
 	Spin time.Duration
+	// NoCheck leaves the sequence of the packets alone.
+	NoCheck bool
 	// Abort ends the run when a figure exceeds it; 0: none does.
 	Abort time.Duration
 	// Silence ends the run when no packet has come for so long; 0: nothing does.

@@ -34,6 +34,7 @@ type Figure struct {
 // Report is what a run found: the object that --json prints.
 type Report struct {
 	Mode      string  `json:"mode"`
+	Context   string  `json:"context"` // latmus's word for it
 	Interface string  `json:"interface"`
 	Link      string  `json:"link"`
 	Addr      string  `json:"addr"`

@@ -194,7 +194,7 @@ func (r *run) exchange(ctx context.Context) (*Report, error) {
 	for range 2 { // what was written down, and what waited for its counterpart
 		r.round()
 	}
-	r.pages.summary(r.tally, r.demoted, seconds)
+	r.pages.summary(r.tally, r.counts(), seconds)
 	runtime.ReadMemStats(&after)
 	out := r.describe()
 	out.Seconds, out.Collections = seconds.Seconds(), after.NumGC-before.NumGC
@@ -230,7 +230,7 @@ func (r *run) collect(ctx context.Context, ended <-chan error) error {
 		case now := <-tick.C:
 			r.round()
 			if !now.Before(line) {
-				r.pages.figures(r.tally, r.demoted, now.Sub(r.started))
+				r.pages.figures(r.tally, r.counts(), now.Sub(r.started))
 				line = line.Add(lineEvery)
 			}
 			if err := r.judge(now); err != nil {
@@ -247,6 +247,8 @@ func (r *run) round() {
 	r.tally.worst.explain(demoted-r.demoted, r.startedAt)
 	r.demoted = demoted
 }
+
+func (r *run) counts() counts { return counts{r.demoted, r.party.cycle.Stats().Missed} }
 
 // judge says why the run has to end.
 func (r *run) judge(now time.Time) error {
@@ -287,7 +289,7 @@ const floodPort = 9
 func (r *run) describe() *Report {
 	t, o := r.tally, r.o
 	out := &Report{
-		Mode: mode(o), Interface: r.near.device.Name(), Link: r.near.device.Link().Capabilities().Mode, Addr: r.near.addr.String(),
+		Mode: mode(o), Context: contextLabel(o), Interface: r.near.device.Name(), Link: r.near.device.Link().Capabilities().Mode, Addr: r.near.addr.String(),
 		VLAN: o.VLAN, Poll: o.Poll.String(), PeriodNS: int64(o.Period), Size: o.Size, Priority: o.Priority, Stress: o.Stress.String(),
 		Seconds:  time.Since(r.started).Seconds(),
 		Received: t.received, Lost: t.order.lost, Late: t.order.late, Duplicates: t.order.duplicate, BadCRC: t.badCRC,
@@ -307,7 +309,7 @@ func (r *run) describe() *Report {
 			out.FirstError = (*first).Error()
 		}
 		out.Refused = append(out.Refused, p.allRefused()...)
-		if o.RTT && out.Sent > out.Received {
+		if o.RTT && !o.NoCheck && out.Sent > out.Received {
 			// The last ones are missing at the end of the sequence, too.
 			out.Lost = out.Sent - out.Received + t.order.duplicate
 		}

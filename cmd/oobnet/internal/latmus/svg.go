@@ -22,7 +22,7 @@ const (
 )
 
 // figureColours are told apart by the colour-blind, too (Okabe and Ito).
-var figureColours = [nFigures]string{"#0072b2", "#56b4e9", "#009e73", "#e69f00", "#d55e00", "#666666"}
+var figureColours = [nFigures]string{"#0072b2", "#56b4e9", "#009e73", "#e69f00", "#cc79a7", "#d55e00", "#666666"}
 
 // axes place a value on the picture: both are logarithmic.
 type axes struct{ decades, counts float64 }
