@@ -173,7 +173,7 @@ func BenchmarkWake(b *testing.B) {
 // BenchmarkProgram runs the program in the kernel, by what is claimed and what comes.
 func BenchmarkProgram(b *testing.B) {
 	netnstest.RequireRoot(b)
-	g, err := newGate(1)
+	g, err := newGate(1, nil)
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -18,7 +18,24 @@ type Config struct {
 	Mode Mode
 	// ZeroCopy says whether the device may read and write the region itself.
 	ZeroCopy ZeroCopy
+	// With switches features on. Open fails, and says why, where the kernel or the
+	// driver has not all of them.
+	With Features
 }
+
+// Features are what a link can do beside moving frames, one bit each. None is on
+// unless it is asked for.
+type Features uint32
+
+// Features.
+const (
+	// RXTime has Meta.Time of received frames come from the device's own clock, on
+	// the clock link.ClockDevice. It needs native XDP and Linux 6.3. A frame of
+	// which the driver does not know it has none, 0: over veth, all of them.
+	RXTime Features = 1 << iota
+
+	allFeatures = 1<<iota - 1
+)
 
 // Mode is where the program that selects frames runs.
 type Mode int

@@ -61,6 +61,9 @@ type device struct {
 	vlanFilter bool
 	// restoreVLAN: the device stripped VLAN tags before Open and is to again.
 	restoreVLAN bool
+	// restoreTimes is what the device took the times of before Open; nil: it was
+	// not told otherwise.
+	restoreTimes *unix.HwTstampConfig
 }
 
 // findDevice looks the interface up in the calling thread's network namespace.
@@ -205,6 +208,7 @@ func (d *device) awaitCarrier() error {
 
 // close undoes what Open did to the device.
 func (d *device) close() error {
+	d.leaveTimes()
 	if d.restoreVLAN {
 		v := ethtoolValue{cmd: unix.ETHTOOL_GFLAGS}
 		if d.ethtool(unsafe.Pointer(&v)) == nil {

@@ -67,6 +67,17 @@
 // are gone. QueueStats.RXNoBuffer counts how often the driver found the fill ring
 // empty; how many frames the card has lost by that, the card counts.
 //
+// # Times of the device
+//
+// With [RXTime] the programs ask the driver when the device saw each frame that
+// they take, and write it before the frame; Receive puts it into Meta.Time. Such a
+// program is bound to its device: it runs in the driver alone, its license must go
+// with the GPL, that of a filter too, and before Linux 6.14 it makes no tail calls.
+// While the link is open, the device takes the time of all frames (`ethtool -T`
+// tells whether it can); what it took before it takes again after Close. Each
+// frame costs some 50 ns more in the kernel. A filter that leaves metadata of
+// its own before a frame keeps it, and the frame has no time.
+//
 // # What it needs
 //
 // Linux 5.15 or later, and CAP_NET_RAW, CAP_NET_ADMIN and CAP_BPF (or root).

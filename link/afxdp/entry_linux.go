@@ -45,6 +45,10 @@ func linkEntry(x *filter.XDP, how redirects, m *gateMaps) error {
 		callee[0] = callee[0].WithSymbol(labelFilter)
 	}
 	entry := asm.Instructions{asm.Mov.Reg(regContext, asm.R1)}
+	if m.time != nil {
+		// Now: the filter may move and overwrite what the driver reads it from.
+		entry = append(append(entry, m.time.read()...), asm.Mov.Reg(asm.R1, regContext))
+	}
 	if x.Actions && how == redirectMarked {
 		entry = append(entry, clearMark(m)...)
 	}
@@ -60,6 +64,7 @@ func linkEntry(x *filter.XDP, how redirects, m *gateMaps) error {
 	describe(entry, callee)
 	p.Instructions = append(countAndReturn(entry, m), callee...)
 	p.Name, p.Type, p.AttachType = filterName, ebpf.XDP, ebpf.AttachXDP
+	m.time.bind(p)
 	return nil
 }
 
@@ -109,13 +114,9 @@ func takeVerdict(m *gateMaps) asm.Instructions {
 		asm.Ja.Label(labelCount),
 	}
 	p = append(p, findVLAN()...)
-	p = append(p, matchVLAN(m)...)
-	return append(p,
-		asm.Mov.Imm(regTaken, slotAccept).WithSymbol("oobnet:accept"),
-		asm.Mov.Imm(regLeft, slotSkip),
-
+	take := append(m.time.stamp(),
 		// A queue without a socket leaves the frame to the kernel.
-		asm.LoadMapPtr(asm.R1, m.sockets.FD()).WithSymbol("oobnet:take"),
+		asm.LoadMapPtr(asm.R1, m.sockets.FD()),
 		asm.LoadMem(asm.R2, regContext, xdpMDQueue, asm.Word),
 		asm.Mov.Imm(asm.R3, xdpPass),
 		asm.FnRedirectMap.Call(),
@@ -124,7 +125,14 @@ func takeVerdict(m *gateMaps) asm.Instructions {
 		asm.JEq.Imm(asm.R0, xdpRedirect, labelCount),
 		asm.Mov.Reg(asm.R1, regLeft),
 		asm.Ja.Label(labelCount),
-
+	)
+	take[0] = take[0].WithSymbol("oobnet:take")
+	p = append(p, matchVLAN(m)...)
+	p = append(p,
+		asm.Mov.Imm(regTaken, slotAccept).WithSymbol("oobnet:accept"),
+		asm.Mov.Imm(regLeft, slotSkip),
+	)
+	return append(append(p, take...),
 		asm.Mov.Imm(regL3, xdpPass).WithSymbol("oobnet:leave"),
 		asm.Mov.Reg(asm.R1, regLeft),
 	)
@@ -193,6 +201,7 @@ func takeAction(how redirects, m *gateMaps) asm.Instructions {
 		asm.Mov.Imm(asm.R1, slotError),
 		asm.JNE.Imm(regL3, xdpRedirect, labelCount),
 	}
+	p = append(p, m.time.stamp()...)
 	switch how {
 	case redirectAccepts:
 		return append(p, asm.Mov.Imm(asm.R1, slotAccept))

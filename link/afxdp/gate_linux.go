@@ -17,6 +17,8 @@ type gateMaps struct {
 	vlans    *ebpf.Map // VLAN id / 64 -> a word of vlanBits
 	sockets  *ebpf.Map // XSKMAP: queue -> receive socket
 	counters *ebpf.Map // per CPU: slot -> frames, and a mark
+
+	time *rxTime // how they learn the times of frames; nil: they do not
 }
 
 func newGateMaps(queues int) (*gateMaps, error) {
@@ -67,11 +69,12 @@ type gate struct {
 }
 
 // newGate makes a gate that passes everything. It is not on an interface yet.
-func newGate(queues int) (_ *gate, err error) {
+func newGate(queues int, time *rxTime) (_ *gate, err error) {
 	g := &gate{}
 	if g.maps, err = newGateMaps(queues); err != nil {
 		return nil, err
 	}
+	g.maps.time = time
 	if g.aside, err = loadAside(); err == nil {
 		g.selection, err = loadProgram(features{}, g.maps)
 	}

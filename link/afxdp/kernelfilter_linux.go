@@ -31,7 +31,7 @@ func loadFilter(f filter.Filter, m *gateMaps) (*kernelFilter, error) {
 		k, err = loadForm(f, false, m)
 	}
 	if err != nil {
-		return nil, filter.ExplainLoad(err)
+		return nil, m.time.explain(filter.ExplainLoad(err))
 	}
 	return k, nil
 }
@@ -66,7 +66,15 @@ func loadForm(f filter.Filter, mark bool, m *gateMaps) (*kernelFilter, error) {
 	if err := linkEntry(x, how, m); err != nil {
 		return nil, err
 	}
-	c, err := ebpf.NewCollectionWithOptions(x.Spec, options)
+	m.time.relicense(f, x.Spec.Programs[x.Entry])
+	if err := m.time.check(x.Spec.Programs[x.Entry]); err != nil {
+		return nil, err
+	}
+	var c *ebpf.Collection
+	err = m.time.load(func() (err error) {
+		c, err = ebpf.NewCollectionWithOptions(x.Spec, options)
+		return err
+	})
 	if err != nil && how == redirectMarked {
 		err = fmt.Errorf("%w: %w", errMarked, err)
 	}

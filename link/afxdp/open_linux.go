@@ -80,10 +80,16 @@ func (l *Link) setUp(cfg *Config) error {
 	if l.groups, err = newGroups(l.dev.index); err != nil {
 		return explainPermission(err)
 	}
-	if l.gate, err = newGate(first + count); err != nil {
+	var times *rxTime
+	if cfg.With&RXTime != 0 {
+		if times, err = newRXTime(l.dev); err != nil {
+			return err
+		}
+	}
+	if l.gate, err = newGate(first+count, times); err != nil {
 		return explainPermission(err)
 	}
-	native, err := l.gate.attach(l.dev, cfg.Mode)
+	native, err := l.gate.attach(l.dev, cfg.mode())
 	if err != nil {
 		return err
 	}
@@ -97,6 +103,11 @@ func (l *Link) setUp(cfg *Config) error {
 		}
 	}
 	l.dev.keepVLANTags()
+	if times != nil {
+		if err := l.dev.timeFrames(); err != nil {
+			return err
+		}
+	}
 	if err := l.dev.awaitCarrier(); err != nil {
 		return err
 	}
@@ -110,7 +121,19 @@ func (l *Link) setUp(cfg *Config) error {
 		RXHeadroom:      headroom,
 		Pollable:        true,
 	}
+	if times != nil {
+		l.capabilities.RXClock = link.ClockDevice
+	}
 	return nil
+}
+
+// mode is where the program must be put: one that is bound to its device runs in
+// the driver alone.
+func (c *Config) mode() Mode {
+	if c.With&RXTime != 0 {
+		return Native
+	}
+	return c.Mode
 }
 
 func modeName(native, zeroCopy bool) string {
@@ -136,6 +159,10 @@ func (d *device) check(cfg *Config) (first, count int, err error) {
 		err = fmt.Errorf("zero copy %d: want ZeroCopyAuto, ZeroCopyOff or ZeroCopyRequire: %w", cfg.ZeroCopy, unix.EINVAL)
 	case cfg.Mode == Generic && cfg.ZeroCopy == ZeroCopyRequire:
 		err = fmt.Errorf("zero copy needs native XDP, and the config asks for generic: %w", unix.EINVAL)
+	case cfg.With&^allFeatures != 0:
+		err = fmt.Errorf("features %#x: want some of %#x: %w", uint32(cfg.With), uint32(allFeatures), unix.EINVAL)
+	case cfg.Mode == Generic && cfg.With&RXTime != 0:
+		err = fmt.Errorf("times of received frames need native XDP, and the config asks for generic: %w", unix.EINVAL)
 	case first < 0 || count < 1 || first+count > d.queues:
 		err = fmt.Errorf("%d queues from queue %d on: the interface has %d, from 0 on (`ethtool -l`): %w", cfg.Queues, first, d.queues, unix.EINVAL)
 	case !d.up:

@@ -21,6 +21,7 @@ const (
 const (
 	xdpMDData    = 0
 	xdpMDDataEnd = 4
+	xdpMDMeta    = 8 // start of the metadata, which ends where the data starts
 	xdpMDQueue   = 16
 )
 
@@ -180,8 +181,9 @@ func matchMap(m *ebpf.Map, key int32) asm.Instructions {
 // redirect gives the frame to the socket of its queue; a queue without one
 // leaves it to the kernel, by the flags of bpf_redirect_map.
 func redirect(m *gateMaps) asm.Instructions {
-	return asm.Instructions{
-		asm.LoadMapPtr(asm.R1, m.sockets.FD()).WithSymbol("accept"),
+	p := append(m.time.read(), m.time.stamp()...)
+	p = append(p,
+		asm.LoadMapPtr(asm.R1, m.sockets.FD()),
 		asm.LoadMem(asm.R2, regContext, xdpMDQueue, asm.Word),
 		asm.Mov.Imm(asm.R3, xdpPass),
 		asm.FnRedirectMap.Call(),
@@ -189,7 +191,9 @@ func redirect(m *gateMaps) asm.Instructions {
 		asm.Mov.Imm(asm.R1, slotAccept),
 		asm.JEq.Imm(asm.R0, xdpRedirect, labelCount),
 		asm.Mov.Imm(asm.R1, slotSkip),
-	}
+	)
+	p[0] = p[0].WithSymbol("accept")
+	return p
 }
 
 // countAndReturn ends a program that has its verdict in regL3 and the counter's slot in R1.
@@ -213,24 +217,32 @@ func countAndReturn(p asm.Instructions, m *gateMaps) asm.Instructions {
 
 // loadProgram gives the program to the kernel. The hook on the interface holds
 // it as well: closing it here does not take it off.
-func loadProgram(f features, m *gateMaps) (*ebpf.Program, error) {
-	return newProgram("oobnet_select", instructions(f, m))
+func loadProgram(f features, m *gateMaps) (program *ebpf.Program, err error) {
+	spec := &ebpf.ProgramSpec{Name: "oobnet_select", Instructions: instructions(f, m), License: m.time.license()}
+	if f == (features{}) {
+		return newProgram(spec) // it takes no frame
+	}
+	m.time.bind(spec)
+	err = m.time.load(func() error {
+		program, err = newProgram(spec)
+		return err
+	})
+	return program, err
 }
 
 // loadAside makes the program for a link whose diversion is off: every frame
 // is the kernel's, at the least cost.
 func loadAside() (*ebpf.Program, error) {
-	return newProgram("oobnet_aside", asm.Instructions{asm.Mov.Imm(asm.R0, xdpPass), asm.Return()})
+	return newProgram(&ebpf.ProgramSpec{
+		Name:         "oobnet_aside",
+		Instructions: asm.Instructions{asm.Mov.Imm(asm.R0, xdpPass), asm.Return()},
+		License:      plainLicense,
+	})
 }
 
-func newProgram(name string, p asm.Instructions) (*ebpf.Program, error) {
-	program, err := ebpf.NewProgram(&ebpf.ProgramSpec{
-		Name:         name,
-		Type:         ebpf.XDP,
-		AttachType:   ebpf.AttachXDP,
-		Instructions: p,
-		License:      "Apache-2.0",
-	})
+func newProgram(spec *ebpf.ProgramSpec) (*ebpf.Program, error) {
+	spec.Type, spec.AttachType = ebpf.XDP, ebpf.AttachXDP
+	program, err := ebpf.NewProgram(spec)
 	if err != nil {
 		return nil, fmt.Errorf("load the XDP program: %w", err)
 	}

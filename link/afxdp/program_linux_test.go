@@ -17,7 +17,7 @@ import (
 func testGate(t *testing.T) *gate {
 	t.Helper()
 	w := netnstest.NewPair(t, nil)
-	g, err := newGate(1)
+	g, err := newGate(1, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

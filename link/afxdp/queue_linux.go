@@ -63,6 +63,7 @@ type queue struct {
 	errGone, errDown, errFailed error // made once: the fast path allocates nothing
 
 	// Receive side.
+	stamped   bool // frames may have their time before them
 	polled    [2]unix.PollFd
 	sleeping  atomic.Uint32 // 1 while the receive side is, or is about to be, in poll; read by Wake
 	woken     atomic.Uint32 // 1 from a Wake until a WaitReceive has seen it
@@ -116,6 +117,7 @@ func newQueue(l *Link, id, slot int) (q *queue, err error) {
 func (q *queue) start(m *link.Memory, held []uint16) error {
 	layout := m.Layout()
 	q.memory, q.held = m, held
+	q.stamped = q.link.capabilities.RXClock != link.ClockNone
 	q.shift = uint32(bits.TrailingZeros(uint(layout.BufferSize)))
 	q.polled = [2]unix.PollFd{{Fd: int32(q.rxFD), Events: unix.POLLIN}, {Fd: int32(q.wakeFD), Events: unix.POLLIN}}
 	q.sendPolled = [1]unix.PollFd{{Fd: int32(q.haltFD), Events: unix.POLLIN}}
@@ -206,6 +208,9 @@ func (q *queue) Receive(frames []link.Frame) int {
 	q.rx.release(n)
 	if bad := n - uint32(good); bad > 0 {
 		q.rxInvalid.Add(uint64(bad))
+	}
+	if q.stamped {
+		q.takeStamps(frames[:good])
 	}
 	return good
 }

@@ -313,7 +313,7 @@ func TestSetFilterConcurrent(t *testing.T) {
 // BenchmarkFilter runs filters in the kernel.
 func BenchmarkFilter(b *testing.B) {
 	netnstest.RequireRoot(b)
-	g, err := newGate(1)
+	g, err := newGate(1, nil)
 	if err != nil {
 		b.Fatal(err)
 	}
