@@ -57,3 +57,27 @@ func PutUDP(b []byte, src, dst uint32, srcPort, dstPort uint16) {
 	}
 	binary.LittleEndian.PutUint16(b[6:], sum)
 }
+
+// UDPChecksumAt is where the checksum stands in a UDP header (RFC 768), bytes.
+const UDPChecksumAt = 6
+
+// UDPStart finds the UDP header of an Ethernet frame, tagged once (802.1Q) or
+// not, for a device that is to complete its checksum. It reports false if the
+// frame is not UDP in unfragmented IPv4, or is cut short.
+//
+//oobnet:hot
+func UDPStart(b []byte) (start int, ok bool) {
+	at := EthernetHeaderLen
+	if len(b) >= at+VLANTagLen && binary.BigEndian.Uint16(b[at-2:]) == TypeVLAN {
+		at += VLANTagLen
+	}
+	if len(b) < at+IPv4HeaderLen+UDPHeaderLen || binary.BigEndian.Uint16(b[at-2:]) != TypeIPv4 {
+		return 0, false
+	}
+	length := int(b[at]&15) * 4
+	fragmented := binary.BigEndian.Uint16(b[at+6:])&0x3fff != 0 // more fragments, or an offset
+	if b[at]>>4 != 4 || length < IPv4HeaderLen || b[at+9] != ProtocolUDP || fragmented || len(b) < at+length+UDPHeaderLen {
+		return 0, false
+	}
+	return at + length, true
+}

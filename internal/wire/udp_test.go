@@ -113,3 +113,42 @@ func TestPartialChecksum(t *testing.T) {
 		t.Error("any checksum passes for a partial one")
 	}
 }
+
+// TestUDPStart goes through what a device that completes checksums can get.
+func TestUDPStart(t *testing.T) {
+	frame := func(tci uint16, options int, change func(ip []byte)) []byte {
+		b := make([]byte, EthernetHeaderLen+VLANTagLen)
+		b = b[:PutEthernet(b, [6]byte{2}, [6]byte{4}, tci, TypeIPv4)]
+		at := len(b)
+		b = append(b, make([]byte, IPv4HeaderLen+options+UDPHeaderLen+2)...)
+		PutIPv4(b[at:], ipA, ipB, ProtocolUDP, 64, 0, len(b)-at)
+		b[at] += byte(options / 4)
+		if change != nil {
+			change(b[at:])
+		}
+		return b
+	}
+	for _, c := range []struct {
+		name string
+		b    []byte
+		want int
+	}{
+		{"untagged", frame(0, 0, nil), 34},
+		{"tagged", frame(5, 0, nil), 38},
+		{"options", frame(0, 40, nil), 74},
+		{"not to be fragmented", frame(0, 0, func(ip []byte) { ip[6] = 0x40 }), 34},
+		{"more fragments", frame(0, 0, func(ip []byte) { ip[6] = 0x20 }), 0},
+		{"a later fragment", frame(0, 0, func(ip []byte) { ip[7] = 1 }), 0},
+		{"TCP", frame(0, 0, func(ip []byte) { ip[9] = 6 }), 0},
+		{"IPv6", frame(0, 0, func(ip []byte) { ip[0] = 0x65 }), 0},
+		{"a header too short", frame(0, 0, func(ip []byte) { ip[0] = 0x44 }), 0},
+		{"options cut short", frame(0, 0, func(ip []byte) { ip[0] = 0x4f }), 0},
+		{"cut short", frame(0, 0, nil)[:41], 0},
+		{"cut in the tag", frame(5, 0, nil)[:15], 0},
+		{"nothing", nil, 0},
+	} {
+		if at, ok := UDPStart(c.b); ok != (c.want != 0) || at != c.want {
+			t.Errorf("%s: %d, %v; want %d", c.name, at, ok, c.want)
+		}
+	}
+}
