@@ -12,8 +12,6 @@ import (
 	"time"
 
 	"github.com/oobnet/oobnet/internal/ring"
-	"github.com/oobnet/oobnet/internal/rt"
-	"github.com/oobnet/oobnet/internal/wire"
 	"github.com/oobnet/oobnet/link"
 )
 
@@ -28,98 +26,6 @@ const closeTimeout = time.Second
 // 2048 frames of 1500 bytes takes 25 ms at 1 Gbit/s.
 const sendOutTimeout = 100 * time.Millisecond
 
-// DeviceConfig says how a link is attached. The zero value and nil mean the
-// defaults, which are EVL's where EVL has any.
-type DeviceConfig struct {
-	// PoolSize of the TX pool, buffers: DefaultPoolSize by default,
-	// MaxPoolSize at most.
-	PoolSize int
-	// BufferSize in bytes: one page by default, four at most, a power of two,
-	// never less than the MTU needs. The link may have a lower limit.
-	BufferSize int
-	// RXBuffers of each queue, a power of two: DefaultRXBuffers by default.
-	RXBuffers int
-	// Queueing is in which order frames leave that have to wait: FIFO by
-	// default, StrictPriority, or one of the application's own. QueueLength is
-	// how many frames may wait for each TX queue, those of the in-band stage not
-	// counted: PoolSize by default. A sender that finds so many gets ENOBUFS.
-	Queueing    Queueing
-	QueueLength int
-	// Poll is how the RX threads wait: link.Adaptive by default.
-	Poll link.PollMode
-	// RXCPUs and TXCPUs pin the thread of queue i to the i-th CPU, and begin
-	// anew when there are more queues; empty: not pinned.
-	RXCPUs, TXCPUs []int
-	// Priority of the threads in SCHED_FIFO, 1 to 99; 0: ordinary scheduling.
-	// EVL's threads run at EVLPriority. Threads with a priority have timers that
-	// are exact, and a stack that is there before they begin. What the machine
-	// refuses, here and below, is in Threads.
-	Priority int
-	// LockMemory keeps all memory of the process in RAM, for as long as it runs.
-	// It is refused where the amount of locked memory is limited: the Go runtime
-	// would not survive to meet that limit.
-	LockMemory bool
-	// Prefault touches what a device has on the heap, for its packets and its
-	// queues, before the first one comes. The link's own memory always is.
-	Prefault bool
-	// Watchdog measures each step of the device's threads, for DeviceStats, and
-	// counts those that take longer; negative: it counts none; 0: it is off, and
-	// costs nothing. On, it takes two or three readings of the clock a step.
-	Watchdog time.Duration
-}
-
-// complete fills in defaults and checks the rest against the link.
-func (c *DeviceConfig) complete(l link.Link) error {
-	caps := l.Capabilities()
-	if c.PoolSize == 0 {
-		c.PoolSize = DefaultPoolSize
-	}
-	if c.BufferSize == 0 {
-		c.BufferSize = link.PageSize
-		for need := frameRoom(l); c.BufferSize < need && c.BufferSize < caps.MaxBufferSize; {
-			c.BufferSize *= 2
-		}
-	}
-	if c.Queueing == nil {
-		c.Queueing = FIFO
-	}
-	if c.QueueLength == 0 {
-		c.QueueLength = c.PoolSize
-	}
-	if c.RXBuffers == 0 {
-		c.RXBuffers = DefaultRXBuffers
-	}
-	switch {
-	case c.PoolSize < 0 || c.PoolSize > MaxPoolSize:
-		return fmt.Errorf("pool of %d buffers: %w: want at most %d", c.PoolSize, syscall.EINVAL, MaxPoolSize)
-	case c.QueueLength < 0 || c.QueueLength > link.MaxBuffers:
-		return fmt.Errorf("queues of %d frames: %w: want at most %d", c.QueueLength, syscall.EINVAL, link.MaxBuffers)
-	case c.BufferSize > caps.MaxBufferSize:
-		return fmt.Errorf("buffers of %d bytes: %w: this link takes at most %d", c.BufferSize, syscall.EINVAL, caps.MaxBufferSize)
-	case c.BufferSize < frameRoom(l):
-		return fmt.Errorf("buffers of %d bytes: %w: an MTU of %d needs %d: raise BufferSize or lower the MTU",
-			c.BufferSize, syscall.EINVAL, l.MTU(), frameRoom(l))
-	case c.Priority < 0 || c.Priority > rt.MaxPriority:
-		return fmt.Errorf("priority %d: %w: want 0 to %d", c.Priority, syscall.EINVAL, rt.MaxPriority)
-	}
-	if err := c.layout(l).Check(); err != nil {
-		return fmt.Errorf("%w: %w", err, syscall.EINVAL)
-	}
-	return nil
-}
-
-// layout of the link's region.
-func (c *DeviceConfig) layout(l link.Link) link.Layout {
-	return link.Layout{BufferSize: c.BufferSize, Queues: l.Queues(), RXBuffers: c.RXBuffers, TXBuffers: c.PoolSize}
-}
-
-// frameRoom is what a buffer needs for the longest frame, sent or received.
-func frameRoom(l link.Link) int {
-	tx := HeaderRoom + l.MTU()
-	rx := l.Capabilities().RXHeadroom + wire.EthernetHeaderLen + wire.VLANTagLen + l.MTU()
-	return max(tx, rx)
-}
-
 // Device is a link attached to a stack, with its TX pool, its threads and its
 // counters. Its methods may be called by any goroutine, but for Poll.
 type Device struct {
@@ -131,6 +37,8 @@ type Device struct {
 	mem    *link.Memory
 	layout link.Layout
 	pool   pool
+	// memory is the control path's: which buffers are in use.
+	memory memory
 	// partial is the link's capability.
 	partial bool
 	// rxShift is the logarithm of the receive buffers of a queue: an index
@@ -250,7 +158,8 @@ func (s *Stack) Attach(l link.Link, cfg *DeviceConfig) (*Device, error) {
 func (d *Device) build(orders []Discipline) {
 	d.rxShift = bits.TrailingZeros(uint(d.layout.RXBuffers))
 	d.next = make(ring.Next, d.layout.Buffers())
-	d.pool.init(d.layout, d.link.MTU(), d.cfg.Queueing)
+	d.memory.init(d)
+	d.pool.init(d)
 	d.packets = make([]Packet, d.layout.Buffers())
 	d.shares = make([]atomic.Int32, d.layout.RXTotal())
 	d.queued = make([]Queued, d.layout.Buffers())
@@ -263,9 +172,12 @@ func (d *Device) build(orders []Discipline) {
 		r.run = Batch{Device: d, Packets: r.room[:0], q: r}
 		r.watched = Batch{Device: d, Packets: r.watchRoom[:0], q: r}
 		r.home.Init(d.next)
-		for b := d.layout.RXBuffers - 1; b >= 0; b-- {
+		r.section.init(d, fmt.Sprintf("receive buffers of queue %d", i), i*d.layout.RXBuffers, d.layout.RXBuffers, d.cfg.RXBuffers)
+		r.recaller, _ = q.(link.Recaller)
+		for b := d.cfg.RXBuffers - 1; b >= 0; b-- {
 			r.home.Push(uint32(i*d.layout.RXBuffers + b))
 		}
+		r.settled()
 		r.refill()
 		d.rx = append(d.rx, r)
 		t := new(txQueue)
@@ -295,7 +207,8 @@ func (d *Device) Link() link.Link { return d.link }
 // Memory is the link's region.
 func (d *Device) Memory() *link.Memory { return d.mem }
 
-// Config returns the sizes and options in force.
+// Config returns the sizes that the device was attached with, and the options in
+// force. Stats has the sizes as Resize has left them.
 func (d *Device) Config() DeviceConfig { return d.cfg }
 
 // PartialChecksum says whether frames can come from a virtual peer that leaves
@@ -362,6 +275,7 @@ func (d *Device) quiet() {
 	d.sendOut(time.Now().Add(sendOutTimeout))
 	d.stopping.Store(true)
 	close(d.closing)
+	d.memory.turn <- struct{}{} // for good: a Resize under way has ended
 	stopped := d.link.Stop()
 	for _, r := range d.rx {
 		r.q.Wake()
@@ -441,10 +355,14 @@ func (d *Device) gather(found func(uint32)) {
 		}
 	}
 	all(d.pool.free.PopN)
+	all(d.pool.stash.PopN)
+	d.follow(d.pool.aside.Take(), found)
+	d.memory.parked.each(found)
 	for _, r := range d.rx {
+		d.follow(r.aside.Take(), found)
 		d.follow(r.home.Take(), found)
 		d.follow(r.returned, found)
-		r.returned = ring.Nil
+		r.returned, r.queued = ring.Nil, 0
 		for _, index := range r.spare {
 			found(index)
 		}

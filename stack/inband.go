@@ -131,14 +131,14 @@ func (h host) Output(port uint32, dst link.MAC, etherType uint16, priority uint8
 // inBandMay reports whether the pool has more than the sockets' share, counting
 // what is complete and was not taken back yet.
 func (d *Device) inBandMay() bool {
-	share := d.pool.size / inBandShare
+	share := int(d.pool.size.Load()) / inBandShare
 	if d.pool.free.Len() > share {
 		return true
 	}
 	for _, t := range d.tx {
 		t.tryReclaim()
 	}
-	return d.pool.free.Len() > share
+	return d.pool.left() > share
 }
 
 // Speaks: UDP is there whether a socket is or not.

@@ -39,11 +39,20 @@ const allocPoll = time.Millisecond
 // pool is a device's TX pool. Buffers of sockets, of the in-band stage and of
 // zero-copy leases all come from it.
 type pool struct {
+	section
 	free ring.List
-	size int
+	// stash takes from free what stays while ResizePool looks through it: senders
+	// that find free empty look here.
+	stash ring.List
+	// first is the pool's first buffer. Those from first+used on are put aside by
+	// who brings them home: ResizePool writes it, everybody reads it.
+	first uint32
+	used  atomic.Uint32
 	// leave is how many buffers senders of each priority leave to those of
-	// higher ones; all 0 where the device does not tell them apart.
-	leave [Priorities]int
+	// higher ones; all 0 where the device does not tell them apart. ResizePool
+	// writes it, senders read it.
+	leave    [Priorities]atomic.Int32
+	queueing Queueing
 	// colours - 1: buffers are a power of two apart, so that the same offset
 	// in each of them falls on the same few sets of a cache. Frames start at
 	// one of so many lines instead.
@@ -54,22 +63,49 @@ type pool struct {
 	empty   atomic.Uint64 // times that the pool was found empty
 }
 
-func (p *pool) init(layout link.Layout, mtu int, q Queueing) {
-	p.free.Init(ring.NewLinks(layout.Buffers()))
-	p.size = layout.TXBuffers
-	for priority := range p.leave {
-		p.leave[priority] = p.size - share(p.size, q, priority)
-	}
+func (p *pool) init(d *Device) {
+	layout, size := d.layout, d.cfg.PoolSize
+	links := ring.NewLinks(layout.Buffers())
+	p.free.Init(links)
+	p.stash.Init(links)
+	p.section.init(d, "TX pool", layout.RXTotal(), layout.TXBuffers, size)
+	p.first, p.queueing = uint32(layout.RXTotal()), d.cfg.Queueing
+	p.bound(size)
 	p.freed = make(chan struct{}, 1)
-	for i := layout.Buffers() - 1; i >= layout.RXTotal(); i-- {
+	for i := layout.RXTotal() + size - 1; i >= layout.RXTotal(); i-- {
 		p.free.Push(uint32(i))
 	}
 	colours := 16
-	for colours > 1 && HeaderRoom+mtu+colours*cacheLine > layout.BufferSize {
+	for colours > 1 && HeaderRoom+d.link.MTU()+colours*cacheLine > layout.BufferSize {
 		colours /= 2
 	}
 	p.colourMask = uint32(colours - 1)
 }
+
+// take takes a buffer, if there is one.
+//
+//oobnet:hot
+func (p *pool) take() (index uint32, ok bool) {
+	if index, ok = p.free.Pop(); !ok {
+		index, ok = p.stash.Pop()
+	}
+	return index, ok
+}
+
+// put takes a buffer back.
+//
+//oobnet:hot
+func (p *pool) put(index uint32) {
+	if index-p.first >= p.used.Load() {
+		p.aside.Push(index)
+		return
+	}
+	p.free.Push(index)
+	p.wake()
+}
+
+// left is how many buffers are free.
+func (p *pool) left() int { return p.free.Len() + p.stash.Len() }
 
 // frame is an empty frame in a buffer: its payload starts at a cache line.
 //
@@ -109,7 +145,7 @@ func (d *Device) Alloc() (link.Frame, error) {
 // allocSlow looks for completed buffers before it gives up.
 func (d *Device) allocSlow() (link.Frame, error) {
 	d.settle()
-	if index, ok := d.pool.free.Pop(); ok {
+	if index, ok := d.pool.take(); ok {
 		return d.pool.frame(index), nil
 	}
 	d.pool.empty.Add(1)
@@ -125,7 +161,7 @@ var errNoBuffer = fmt.Errorf("stack: the TX pool is empty: %w", syscall.ENOBUFS)
 //
 //oobnet:hot
 func (d *Device) AllocFor(priority int) (link.Frame, error) {
-	if leave := d.pool.leave[priority&(Priorities-1)]; leave != 0 && d.pool.free.Len() <= leave {
+	if leave := int(d.pool.leave[priority&(Priorities-1)].Load()); leave != 0 && d.pool.free.Len() <= leave {
 		return d.allocShare(leave)
 	}
 	return d.Alloc()
@@ -134,7 +170,7 @@ func (d *Device) AllocFor(priority int) (link.Frame, error) {
 // allocShare looks for completed buffers before it gives up.
 func (d *Device) allocShare(leave int) (link.Frame, error) {
 	d.settle()
-	if d.pool.free.Len() > leave {
+	if d.pool.left() > leave {
 		return d.Alloc()
 	}
 	if err := d.fault.Load(); err != nil {
@@ -178,10 +214,7 @@ func (d *Device) AllocWait(priority int, deadline, closed <-chan struct{}) (f li
 // Free gives back a buffer that was not sent.
 //
 //oobnet:hot
-func (d *Device) Free(f link.Frame) {
-	d.pool.free.Push(f.Index)
-	d.pool.wake()
-}
+func (d *Device) Free(f link.Frame) { d.pool.put(f.Index) }
 
 // Release gives back a received buffer that a protocol took, or a copy of one.
 // Any goroutine.
@@ -192,8 +225,7 @@ func (d *Device) Release(index uint32) {
 		d.rx[q].home.Push(index)
 		return
 	}
-	d.pool.free.Push(index)
-	d.pool.wake()
+	d.pool.put(index)
 }
 
 // Share makes n sockets the owners of one received buffer, before any of them
@@ -211,13 +243,14 @@ func (d *Device) ReleaseShared(index uint32) {
 }
 
 // takeBack returns completed buffers to where they are at home. Received ones
-// that were sent as they are go to their queue.
+// that were sent as they are go to their queue, and what the pool is to lose is
+// put aside.
 //
 //oobnet:hot
 func (d *Device) takeBack(indexes []uint32) {
-	own := 0
+	own, first, used := 0, d.pool.first, d.pool.used.Load()
 	for _, index := range indexes {
-		if int(index) < d.layout.RXTotal() {
+		if index-first >= used { // a received one's is below first
 			d.Release(index)
 			continue
 		}

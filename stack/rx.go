@@ -25,12 +25,23 @@ type rxQueue struct {
 	// goroutine pushes, the RX step takes them all.
 	home ring.Pile
 	// returned is the chain of those that were taken off home, and not yet
-	// given to the device.
+	// given to the device, queued how many they are.
 	returned uint32
+	queued   int
 	// spare are buffers that this step has done with, for the device.
 	spare []uint32
 	// withDevice counts the buffers that the device holds.
 	withDevice int
+	// section and what follows is for ResizeRX: see shed.
+	section
+	recaller link.Recaller // nil: the device gives no buffer back without a frame
+	recalled [MaxBatch]uint32
+	// limit is the first buffer that is to be put aside, noLimit if none is out;
+	// sweep and recall ask for a look at what is at home, and at what the device
+	// has. ResizeRX writes them, the RX step reads them, and takes back sweep and
+	// recall.
+	limit         atomic.Uint32
+	sweep, recall atomic.Bool
 
 	frames [MaxBatch]link.Frame
 	// run is the batch under construction for receiver, in room, and receiver
@@ -64,8 +75,8 @@ type rxQueue struct {
 	// port is whose frames the step is at, and what of it is not yet counted.
 	port                   *Port
 	portPackets, portBytes uint64
-	// kept counts the buffers with the device or waiting for it: written by
-	// the RX step, read by statistics.
+	// kept counts the buffers with the device or waiting for it, but for those at
+	// home: written by the RX step, read by statistics.
 	kept  atomic.Int64
 	stats rxStats
 	// seen are the frames of this step, by what became of them.
@@ -143,20 +154,28 @@ func (r *rxQueue) step(budget int) int {
 //
 //oobnet:hot
 func (r *rxQueue) refill() {
+	limit := r.limit.Load()
+	if limit != noLimit {
+		r.shed(limit)
+	}
 	for {
 		n := r.collect(len(r.spare))
 		if n == 0 {
 			break
 		}
 		r.spare = r.spare[:n]
+		if limit != noLimit {
+			r.keepBelow(limit)
+		}
+		offered := len(r.spare)
 		took := r.q.Fill(r.spare)
 		r.withDevice += took
 		r.spare = r.spare[:copy(r.spare, r.spare[took:])]
-		if n < cap(r.spare) || took == 0 {
+		if n < cap(r.spare) || took == 0 && offered > 0 {
 			break
 		}
 	}
-	r.kept.Store(int64(r.withDevice + len(r.spare)))
+	r.kept.Store(int64(r.withDevice + len(r.spare) + r.queued))
 }
 
 // collect fills spare, which holds n, with what came home, and returns how
@@ -167,12 +186,13 @@ func (r *rxQueue) collect(n int) int {
 	spare := r.spare[:cap(r.spare)]
 	for n < len(spare) {
 		if r.returned == ring.Nil {
-			if r.returned = r.home.Take(); r.returned == ring.Nil {
+			if r.returned, r.queued = r.home.TakeAll(); r.returned == ring.Nil {
 				break
 			}
 		}
 		spare[n] = r.returned
 		r.returned = r.home.Next(r.returned)
+		r.queued--
 		n++
 	}
 	return n

@@ -78,10 +78,14 @@ func (p *Port) Stats() PortStats {
 	}
 }
 
-// PoolStats describes the TX pool.
+// PoolStats describes the TX pool, and the receive buffers.
 type PoolStats struct {
 	// BufferSize in bytes; Size and Free in buffers.
 	BufferSize, Size, Free int
+	// RXSize is how many receive buffers there are, of all queues. Excess counts
+	// those, of either kind, that a Resize has taken away and that are still out;
+	// Memory is what lies behind the buffers, bytes.
+	RXSize, Excess, Memory int
 	// Empty counts the times that a sender found no buffer.
 	Empty uint64
 	// RXHeld is how many receive buffers sockets and applications hold.
@@ -94,12 +98,15 @@ type PoolStats struct {
 func (d *Device) Stats() DeviceStats {
 	d.settle()
 	st := DeviceStats{Name: d.name, Pool: PoolStats{
-		BufferSize: d.layout.BufferSize, Size: d.pool.size, Free: d.pool.free.Len(), Empty: d.pool.empty.Load(),
+		BufferSize: d.layout.BufferSize, Size: int(d.pool.size.Load()), Free: d.pool.left(), Empty: d.pool.empty.Load(), Memory: int(d.memory.bytes.Load()),
 	}}
 	for _, r := range d.rx {
 		r.stats.add(&st.RX)
 		st.Queues = append(st.Queues, r.q.Stats())
+		st.Pool.RXSize += int(r.size.Load())
+		st.Pool.Excess += r.excess()
 	}
+	st.Pool.Excess += d.pool.excess()
 	for _, t := range d.tx {
 		st.TX.Packets += t.packets.Load()
 		st.TX.Bytes += t.bytes.Load()
@@ -143,7 +150,7 @@ func (d *Device) settle() {
 // held is what neither the device nor the RX steps have, and has not come home.
 func (d *Device) held() (n int) {
 	for _, r := range d.rx {
-		n += d.layout.RXBuffers - int(r.kept.Load()) - r.home.Len()
+		n += r.circulating() - int(r.kept.Load()) - r.home.Len()
 	}
 	return max(0, n)
 }

@@ -316,7 +316,7 @@ func (b *Batch) Copy(p *Packet) *Packet {
 	if !d.inBandMay() {
 		return nil
 	}
-	index, ok := d.pool.free.Pop()
+	index, ok := d.pool.take()
 	if !ok {
 		return nil
 	}

@@ -66,6 +66,15 @@ func (p *Pile) Take() uint32 {
 	return uint32(p.head.Swap(Nil))
 }
 
+// TakeAll is Take that also says how many they are.
+func (p *Pile) TakeAll() (top uint32, n int) {
+	if uint32(p.head.Load()) == Nil {
+		return Nil, 0
+	}
+	head := p.head.Swap(Nil)
+	return uint32(head), int(head >> pileShift)
+}
+
 // TakeOldest is Take with the order turned round: the oldest first.
 func (p *Pile) TakeOldest() uint32 {
 	before := uint32(Nil)
