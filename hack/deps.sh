@@ -14,6 +14,7 @@ need() { # program package
 need ip iproute2
 need ethtool ethtool
 need ping iputils-ping
+need tshark tshark
 if [ "${1:-}" = vm ]; then
 	need xz xz-utils
 fi
