@@ -37,7 +37,6 @@ type Device struct {
 	mem    *link.Memory
 	layout link.Layout
 	pool   pool
-	// memory is the control path's: which buffers are in use.
 	memory memory
 	// partial is the link's capability.
 	partial bool

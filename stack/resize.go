@@ -70,6 +70,8 @@ type section struct {
 	size, away atomic.Int32
 	// aside takes what is to go: whoever finds it pushes, a Resize takes.
 	aside ring.Pile
+	// begun is when the buffers that are out were asked for: who has the turn.
+	begun time.Time
 }
 
 // pooled is what a Resize asks of a section, on the control path.
@@ -160,7 +162,9 @@ func (d *Device) resize(ctx context.Context, p pooled, s *section, buffers int) 
 	if err := m.populate(d, s, buffers); err != nil {
 		return 0, fail(err)
 	}
-	s.size.Store(int32(buffers))
+	if int(s.size.Swap(int32(buffers))) != buffers {
+		s.begun = time.Now()
+	}
 	p.bound(buffers)
 	m.park(d, s)
 	m.unpark(p, s, buffers)
@@ -265,12 +269,12 @@ func (m *memory) unpark(p pooled, s *section, buffers int) {
 // shrink waits for the buffers beyond the size of a section, and gives the memory
 // of whole chunks back. It returns how many are still out.
 func (m *memory) shrink(ctx context.Context, d *Device, p pooled, s *section) (out int, err error) {
-	begun, pause := time.Now(), firstShrinkPause
+	pause := firstShrinkPause
 	timer := time.NewTimer(pause)
 	defer timer.Stop()
 	for {
 		if out = s.max - int(s.size.Load()) - int(s.away.Load()); out > 0 {
-			p.nudge(time.Since(begun) >= recallAfter)
+			p.nudge(time.Since(s.begun) >= recallAfter)
 			m.park(d, s)
 			out = s.max - int(s.size.Load()) - int(s.away.Load())
 		}
