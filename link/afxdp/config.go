@@ -33,6 +33,16 @@ const (
 	// the clock link.ClockDevice. It needs native XDP and Linux 6.3. A frame of
 	// which the driver does not know it has none, 0: over veth, all of them.
 	RXTime Features = 1 << iota
+	// TXChecksum honours link.FlagChecksumOffload on send. It needs Linux 6.11, and
+	// in zero copy a driver that can; in copy mode the kernel completes checksums
+	// where the device cannot. What leaves over veth reaches the other end with
+	// its checksum partial.
+	TXChecksum
+	// LaunchTime honours link.FlagLaunchTime on send: frames leave at their
+	// Meta.Time, on the clock link.ClockDevice, and those of a queue in the order in
+	// which they were sent. It needs Linux 6.14 and zero copy with a driver that
+	// can. Some cards want it switched on (`tc qdisc ... etf offload`).
+	LaunchTime
 
 	allFeatures = 1<<iota - 1
 )

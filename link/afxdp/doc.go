@@ -78,11 +78,20 @@
 // frame costs some 50 ns more in the kernel. A filter that leaves metadata of
 // its own before a frame keeps it, and the frame has no time.
 //
+// # Requests for frames to send
+//
+// With [TXChecksum] or [LaunchTime] the region is registered with room for
+// requests, 16 or 24 bytes before each frame; one that starts closer to the start
+// of its buffer is moved before it is sent. What was asked and cannot be done,
+// such as the checksum of what is no datagram, counts in QueueStats.TXInvalid and
+// does not leave.
+//
 // # What it needs
 //
 // Linux 5.15 or later, and CAP_NET_RAW, CAP_NET_ADMIN and CAP_BPF (or root).
 // Open works in the network namespace of the calling thread; everything after
 // it works on descriptors and may be called from anywhere.
 //
-// Sources: Documentation/networking/af_xdp.rst of the kernel, if_xdp(7) headers.
+// Sources: af_xdp.rst, xdp-rx-metadata.rst and xsk-tx-metadata.rst in
+// Documentation/networking of the kernel, linux/if_xdp.h.
 package afxdp

@@ -30,6 +30,7 @@ const (
 type Link struct {
 	dev          *device
 	capabilities link.Capabilities
+	requests     txRequests
 	queues       []*queue
 
 	stopped atomic.Bool // set by Stop, read by both sides of each queue
@@ -176,7 +177,7 @@ func (l *Link) start(layout link.Layout) (err error) {
 	if l.memory, err = link.NewMemory(l.region.Bytes(), layout); err != nil {
 		return err
 	}
-	if err := registerUMEM(l.queues[0].rxFD, l.region.Bytes()[:layout.Bytes()], layout.BufferSize); err != nil {
+	if err := registerUMEM(l.queues[0].rxFD, l.region.Bytes()[:layout.Bytes()], layout.BufferSize, l.requests.room); err != nil {
 		return err
 	}
 	held := make([]uint16, layout.Buffers())

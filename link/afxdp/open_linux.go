@@ -97,6 +97,9 @@ func (l *Link) setUp(cfg *Config) error {
 	if err != nil {
 		return err
 	}
+	if l.requests, err = newTXRequests(l.dev, cfg.With, zeroCopy); err != nil {
+		return err
+	}
 	for i := 0; zeroCopy && i < count; i++ {
 		if l.queues[i].sentinel, err = newProbe(1); err != nil {
 			return err
@@ -117,12 +120,16 @@ func (l *Link) setUp(cfg *Config) error {
 		Mode:            modeName(native, zeroCopy),
 		ZeroCopy:        zeroCopy,
 		PartialChecksum: isVirtual(l.dev.driver),
+		TXChecksum:      l.requests.flags&link.FlagChecksumOffload != 0,
 		MaxBufferSize:   maxChunk,
 		RXHeadroom:      headroom,
 		Pollable:        true,
 	}
 	if times != nil {
 		l.capabilities.RXClock = link.ClockDevice
+	}
+	if l.requests.flags&link.FlagLaunchTime != 0 {
+		l.capabilities.LaunchClock = link.ClockDevice
 	}
 	return nil
 }

@@ -304,7 +304,7 @@ func foreignSocket(t *testing.T, h *netnstest.Host) int {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { unix.Munmap(mem) })
-	if err := registerUMEM(fd, mem, 4096); err != nil {
+	if err := registerUMEM(fd, mem, 4096, 0); err != nil {
 		t.Fatal(err)
 	}
 	size := uint32(64)

@@ -73,7 +73,7 @@ func TestLockedMemory(t *testing.T) {
 			return
 		}
 		defer unix.Close(fd)
-		if err := registerUMEM(fd, region, 2048); !errors.Is(err, unix.ENOBUFS) || !strings.Contains(err.Error(), "CAP_IPC_LOCK") {
+		if err := registerUMEM(fd, region, 2048, 0); !errors.Is(err, unix.ENOBUFS) || !strings.Contains(err.Error(), "CAP_IPC_LOCK") {
 			t.Errorf("%v, want ENOBUFS and the way out", err)
 		}
 	})

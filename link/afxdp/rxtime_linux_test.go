@@ -18,24 +18,6 @@ import (
 	"github.com/oobnet/oobnet/link"
 )
 
-// needsRXTime skips where the kernel or the driver does not tell times.
-func needsRXTime(t *testing.T, w *netnstest.Wire) {
-	t.Helper()
-	var err error
-	w.A.Do(func() {
-		var l *Link
-		if l, err = Open(w.A.IfName, &Config{With: RXTime}); err == nil {
-			err = l.Close()
-		}
-	})
-	if errors.Is(err, link.ErrNotSupported) {
-		t.Skip(err)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-}
-
 // fromKernelClock has the programs of a link take the time of frames from the
 // kernel's clock, CLOCK_MONOTONIC, in place of the device's, which veth has not:
 // all but the function that tells the time is as it is in use.
@@ -64,9 +46,9 @@ func (b *bench) receiveFrame(timeout time.Duration) (link.Frame, bool) {
 // TestRXTimeNone: veth knows no time of what comes from a socket, and a frame
 // without a time counts as one without.
 func TestRXTimeNone(t *testing.T) {
+	needsFeatures(t, RXTime)
 	w := netnstest.NewPair(t, nil)
 	needsVeth(t, w, "what a card tells is its own")
-	needsRXTime(t, w)
 	leaktest.Check(t)
 	b := newBench(t, w.A, &Config{With: RXTime}, claimSuite)
 	if c := b.Capabilities(); c.RXClock != link.ClockDevice || c.Mode != "native, copy" {
@@ -91,11 +73,7 @@ func TestRXTimeNone(t *testing.T) {
 // with claims and with each kind of filter; and a frame that was written none has
 // none, whatever was in its buffer before.
 func TestRXTime(t *testing.T) {
-	w := netnstest.NewPair(t, nil)
-	needsRXTime(t, w)
-	if err := w.Close(); err != nil {
-		t.Fatal(err)
-	}
+	needsFeatures(t, RXTime)
 	r := newFilterRig(t, &Config{With: RXTime}, nil)
 	fromKernelClock(r.Link)
 	rules, err := filter.NewRules(filter.Drop, filter.Rule{Verdict: filter.Accept, EtherTypes: []uint16{suiteType}})
@@ -176,11 +154,7 @@ func handmade(license string, p ...asm.Instruction) filter.Filter {
 // along. Metadata of its own it keeps, and its frames have no time, though the
 // buffer they lie in had one before, at that place.
 func TestRXTimeMoved(t *testing.T) {
-	w := netnstest.NewPair(t, nil)
-	needsRXTime(t, w)
-	if err := w.Close(); err != nil {
-		t.Fatal(err)
-	}
+	needsFeatures(t, RXTime)
 	r := newFilterRig(t, &Config{With: RXTime}, nil)
 	fromKernelClock(r.Link)
 	const moved = 8
@@ -228,11 +202,7 @@ func TestRXTimeMoved(t *testing.T) {
 // TestRXTimeFilters: what a program that is bound to its device cannot be part of
 // is refused with the way out, and the former filter goes on.
 func TestRXTimeFilters(t *testing.T) {
-	w := netnstest.NewPair(t, nil)
-	needsRXTime(t, w)
-	if err := w.Close(); err != nil {
-		t.Fatal(err)
-	}
+	needsFeatures(t, RXTime)
 	r := newFilterRig(t, &Config{With: RXTime}, nil)
 	r.setFilter(handmade("GPL"))
 	err := r.SetFilter(handmade("Proprietary"))

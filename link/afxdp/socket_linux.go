@@ -57,13 +57,18 @@ func newSocket() (int, error) {
 	return fd, nil
 }
 
-// registerUMEM makes the region the UMEM of the socket.
-func registerUMEM(fd int, region []byte, chunk int) error {
-	err := setSocketOption(fd, unix.XDP_UMEM_REG, &unix.XDPUmemReg{
+// registerUMEM makes the region the UMEM of the socket, with so much room for
+// requests before each frame to send, bytes.
+func registerUMEM(fd int, region []byte, chunk, room int) error {
+	reg := unix.XDPUmemReg{
 		Addr: uint64(uintptr(unsafe.Pointer(unsafe.SliceData(region)))),
 		Len:  uint64(len(region)),
 		Size: uint32(chunk),
-	})
+	}
+	if room > 0 {
+		reg.Flags, reg.Tx_metadata_len = unix.XDP_UMEM_TX_METADATA_LEN, uint32(room)
+	}
+	err := setSocketOption(fd, unix.XDP_UMEM_REG, &reg)
 	if errors.Is(err, unix.ENOBUFS) {
 		return fmt.Errorf("register %d bytes of memory: %w: over the limit of locked memory: raise it (ulimit -l, LimitMEMLOCK=) or give the program CAP_IPC_LOCK", len(region), err)
 	}

@@ -117,13 +117,38 @@ func TestSuite(t *testing.T) {
 	for _, c := range []struct {
 		queues int
 		cfg    Config
-	}{{1, Config{Mode: Native}}, {2, Config{Mode: Native}}, {1, Config{Mode: Generic}}} {
-		t.Run(fmt.Sprintf("%d queues, %v", c.queues, c.cfg.Mode), func(t *testing.T) {
+	}{{1, Config{Mode: Native}}, {2, Config{Mode: Native}}, {1, Config{Mode: Generic}}, {1, Config{Mode: Native, With: RXTime | TXChecksum}}} {
+		t.Run(fmt.Sprintf("%d queues, %v, with %#x", c.queues, c.cfg.Mode, c.cfg.With), func(t *testing.T) {
+			needsFeatures(t, c.cfg.With)
 			linktest.Suite(t, func(t *testing.T) linktest.Wire {
 				leaktest.Check(t)
 				return suiteWire(t, netnstest.NewPair(t, &netnstest.Config{Queues: c.queues}), &c.cfg)
 			})
 		})
+	}
+}
+
+// needsFeatures skips where a wire has not all of them.
+func needsFeatures(t *testing.T, with Features) {
+	t.Helper()
+	if with == 0 {
+		return
+	}
+	w := netnstest.NewPair(t, nil)
+	w.A.Do(func() {
+		l, err := Open(w.A.IfName, &Config{With: with})
+		if errors.Is(err, link.ErrNotSupported) {
+			t.Skip(err)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := l.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	if err := w.Close(); err != nil { // there may be one card
+		t.Fatal(err)
 	}
 }
 

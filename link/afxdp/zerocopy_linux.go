@@ -90,7 +90,7 @@ func newProbe(chunks int) (_ *probe, err error) {
 	if p.fd, err = newSocket(); err != nil {
 		return nil, err
 	}
-	if err := registerUMEM(p.fd, p.region.Bytes()[:chunks*maxChunk], maxChunk); err != nil {
+	if err := registerUMEM(p.fd, p.region.Bytes()[:chunks*maxChunk], maxChunk, 0); err != nil {
 		return nil, err
 	}
 	for _, option := range []int{unix.XDP_UMEM_FILL_RING, unix.XDP_UMEM_COMPLETION_RING, unix.XDP_RX_RING, unix.XDP_TX_RING} {

@@ -1,0 +1,163 @@
+package afxdp
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/oobnet/oobnet/internal/netdev"
+	"github.com/oobnet/oobnet/internal/offheap"
+	"github.com/oobnet/oobnet/internal/wire"
+	"github.com/oobnet/oobnet/link"
+)
+
+// What is asked for a frame to send stands before it in its buffer, at a distance
+// that the UMEM was registered with, and a bit in the descriptor says so
+// (Documentation/networking/xsk-tx-metadata.rst). In copy mode the kernel sees to
+// checksums, as it does for its own packets; all else is for drivers in zero copy.
+
+// Offsets in struct xsk_tx_metadata (linux/if_xdp.h), bytes, and its size: without
+// the launch time, which Linux 6.14 has added, and with it.
+const (
+	requestFlags         = 0
+	requestChecksumStart = 8
+	requestChecksumAt    = 10 // from the start
+	requestLaunch        = 16
+	requestShort         = 16
+	requestLong          = 24
+)
+
+// txRequests is what can be asked for frames to send.
+type txRequests struct {
+	flags link.Flags // of frames, those that are honoured
+	room  int        // before each frame, bytes; 0: nothing can be asked
+}
+
+// newTXRequests finds out whether what the config wants can be had.
+func newTXRequests(d *device, with Features, zeroCopy bool) (r txRequests, err error) {
+	if with&(TXChecksum|LaunchTime) == 0 {
+		return r, nil
+	}
+	var driver netdev.XSKFeatures
+	if zeroCopy {
+		info, err := netdev.Features(d.index)
+		if err != nil && !errors.Is(err, errors.ErrUnsupported) {
+			return r, err
+		}
+		driver = info.XSK
+	}
+	size := requestShort
+	if with&TXChecksum != 0 {
+		if zeroCopy && driver&netdev.XSKTXChecksum == 0 {
+			return r, fmt.Errorf("checksums of frames to send: the driver (%s) does not complete them in zero copy (it has: %v): open with ZeroCopyOff, or without TXChecksum: %w",
+				d.driver, driver, link.ErrNotSupported)
+		}
+		r.flags |= link.FlagChecksumOffload
+	}
+	if with&LaunchTime != 0 {
+		if !zeroCopy {
+			return r, fmt.Errorf("launch times need zero copy, and the driver (%s) or the config has none: %w", d.driver, link.ErrNotSupported)
+		}
+		if driver&netdev.XSKLaunchTime == 0 {
+			return r, fmt.Errorf("launch times: the driver (%s) has none in zero copy (it has: %v): open without LaunchTime, sleep until then and send: %w",
+				d.driver, driver, link.ErrNotSupported)
+		}
+		r.flags |= link.FlagLaunchTime
+		size = requestLong
+	}
+	r.room, err = probeRequests(size)
+	return r, err
+}
+
+// probeRequests registers a region for a moment, to see whether the kernel knows
+// requests. It may want the room for all of them.
+func probeRequests(size int) (int, error) {
+	region, err := offheap.Map(maxChunk)
+	if err != nil {
+		return 0, err
+	}
+	defer region.Close()
+	for ; size <= requestLong; size += requestLong - requestShort {
+		fd, err := newSocket()
+		if err != nil {
+			return 0, err
+		}
+		err = registerUMEM(fd, region.Bytes()[:maxChunk], maxChunk, size)
+		unix.Close(fd)
+		if !errors.Is(err, unix.EINVAL) {
+			return size, err
+		}
+	}
+	return 0, fmt.Errorf("the kernel takes no requests for frames to send: Linux 6.11 and later do: open without TXChecksum and LaunchTime: %w", link.ErrNotSupported)
+}
+
+// needed are the flags that mean something to be done to a frame.
+const needed = link.FlagVLANStripped | link.FlagChecksumOffload | link.FlagLaunchTime
+
+// request writes what a frame's flags ask for before the frame, and returns
+// where the frame starts now and the descriptor's options. One that stands too
+// close to the start of its buffer moves: the kernel takes no frame without the
+// room, asked or not. That the frame still fits, carries has seen.
+//
+//oobnet:hot
+func (q *queue) request(f *link.Frame) (off uint16, options uint32) {
+	b := q.memory.Buffer(f.Index)
+	off = f.Off
+	if off < q.txRoom {
+		off = q.txRoom
+		copy(b[off:], b[f.Off:][:f.Len])
+	}
+	if f.Flags&q.txFlags == 0 {
+		return off, 0
+	}
+	var flags uint64
+	r := b[off-q.txRoom : off]
+	if f.Flags&link.FlagChecksumOffload != 0 && requestChecksum(b[off:][:f.Len], r) {
+		flags |= unix.XDP_TXMD_FLAGS_CHECKSUM
+	}
+	if f.Flags&link.FlagLaunchTime != 0 {
+		binary.NativeEndian.PutUint64(r[requestLaunch:], uint64(f.Time))
+		flags |= unix.XDP_TXMD_FLAGS_LAUNCH_TIME
+	}
+	binary.NativeEndian.PutUint64(r[requestFlags:], flags)
+	return off, unix.XDP_TX_METADATA
+}
+
+// requestChecksum asks for the frame's UDP checksum. Whoever completes it sums up
+// to the end of the frame: where something stands behind the datagram it is
+// completed here, and false returned.
+//
+//oobnet:hot
+func requestChecksum(frame, request []byte) bool {
+	start, end, ok := datagram(frame)
+	switch {
+	case !ok:
+		return false // carries has refused it
+	case end == len(frame):
+		binary.NativeEndian.PutUint16(request[requestChecksumStart:], uint16(start))
+		binary.NativeEndian.PutUint16(request[requestChecksumAt:], wire.UDPChecksumAt)
+		return true
+	}
+	// The field holds the pseudo-header's sum, and counts with the rest. 0 would
+	// say that there is no checksum (RFC 768).
+	sum := ^wire.Fold(wire.Sum(frame[start:end], 0))
+	if sum == 0 {
+		sum = 0xffff
+	}
+	binary.BigEndian.PutUint16(frame[start+wire.UDPChecksumAt:], sum)
+	return false
+}
+
+// datagram finds the UDP header of a frame and the end of its payload.
+//
+//oobnet:hot
+func datagram(frame []byte) (start, end int, ok bool) {
+	start, ok = wire.UDPStart(frame)
+	if !ok {
+		return 0, 0, false
+	}
+	h, ok := wire.ParseUDP(frame[start:])
+	return start, start + h.Len, ok
+}
