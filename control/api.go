@@ -1,0 +1,219 @@
+package control
+
+import (
+	"context"
+	"encoding"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"reflect"
+	"strconv"
+	"strings"
+)
+
+// endpoint is one call of the protocol.
+type endpoint struct {
+	method, path string
+	summary      string
+	in, out      reflect.Type
+	serve        func(*Server, context.Context, *http.Request) (any, error)
+}
+
+// endpoints are all calls: the server's routes and the description are made of
+// them.
+func endpoints() []endpoint {
+	return []endpoint{
+		call("GET", "/v1/status", "What is being managed.", (*Server).status),
+		call("GET", "/v1/devices", "All devices.", (*Server).listDevices),
+		call("GET", "/v1/devices/{device}", "One device.", (*Server).getDevice),
+		call("GET", "/v1/devices/{device}/state", "Threads and queues of a device.", (*Server).deviceState),
+		call("GET", "/v1/devices/{device}/filter", "What selects a device's frames.", (*Server).getFilter),
+		call("PUT", "/v1/devices/{device}/filter", "Install a filter, or replace the one there is; the former goes on if this fails.", (*Server).setFilter),
+		call("DELETE", "/v1/devices/{device}/filter", "Restore the default: frames to the ports' addresses.", (*Server).removeFilter),
+		call("PUT", "/v1/devices/{device}/diversion", "Switch the taking of frames off, and on again; all stays open.", (*Server).divert),
+		call("GET", "/v1/ports", "All ports.", (*Server).listPorts),
+		call("POST", "/v1/ports", "Enable a port, and open its device if need be. One that is there already is returned as it is.", (*Server).enablePort),
+		call("GET", "/v1/ports/{port}", "One port.", (*Server).getPort),
+		call("DELETE", "/v1/ports/{port}", "Disable a port, and close its device if the server opened it and this is its last port.", (*Server).disablePort),
+		call("PUT", "/v1/ports/{port}/addresses", "Give a port another address.", (*Server).addAddress),
+		call("DELETE", "/v1/ports/{port}/addresses", "Take an address from a port.", (*Server).removeAddress),
+		call("GET", "/v1/routes", "The routing table.", (*Server).listRoutes),
+		call("PUT", "/v1/routes", "Add a route, or replace the one to the same destination.", (*Server).addRoute),
+		call("DELETE", "/v1/routes", "Remove a route that was added.", (*Server).removeRoute),
+		call("GET", "/v1/front-cache", "Dump of the front cache.", (*Server).frontCache),
+		call("POST", "/v1/solicitations", "Ask for a peer's address by ARP, and put it into the front cache.", (*Server).solicit),
+		call("PUT", "/v1/neighbors/{address}", "Make a permanent entry by hand.", (*Server).setNeighbor),
+		call("GET", "/v1/vlans", "VLANs whose IPv4 is taken, as evl net -n shows them.", (*Server).getVLANs),
+		call("PUT", "/v1/vlans", "Replace that list, as evl net -N does.", (*Server).setVLANs),
+		call("GET", "/v1/openapi.json", "This description.", (*Server).openAPI),
+	}
+}
+
+// call makes an endpoint of a method of the server. Fields of In with a tag
+// "path" or "query" are parameters, those with a name in JSON are the body.
+func call[In, Out any](method, path, summary string, f func(*Server, context.Context, *In) (*Out, error)) endpoint {
+	return endpoint{
+		method: method, path: path, summary: summary, in: reflect.TypeFor[In](), out: reflect.TypeFor[Out](),
+		serve: func(s *Server, ctx context.Context, r *http.Request) (any, error) {
+			in := new(In)
+			if err := decode(r, reflect.ValueOf(in).Elem()); err != nil {
+				return nil, err
+			}
+			return f(s, ctx, in)
+		},
+	}
+}
+
+// handler serves all endpoints.
+func (s *Server) handler() http.Handler {
+	mux := http.NewServeMux()
+	for _, e := range endpoints() {
+		mux.HandleFunc(e.method+" "+e.path, func(w http.ResponseWriter, r *http.Request) {
+			ctx, cancel := context.WithTimeout(r.Context(), s.cfg.Timeout)
+			defer cancel()
+			out, err := e.serve(s, ctx, r)
+			if err != nil {
+				a := answerOf(err)
+				answer(w, a.Status, a)
+				return
+			}
+			answer(w, http.StatusOK, out)
+		})
+	}
+	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+		answer(w, http.StatusNotFound, &Error{
+			Message: fmt.Sprintf("control: there is no call %s %s: see GET /v1/openapi.json", r.Method, r.URL.Path),
+		})
+	})
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if err, ok := r.Context().Value(refusal{}).(error); ok && err != nil {
+			a := answerOf(fmt.Errorf("control: %w", err))
+			answer(w, a.Status, a)
+			return
+		}
+		r.Body = http.MaxBytesReader(w, r.Body, maxBody)
+		mux.ServeHTTP(w, r)
+	})
+}
+
+func answer(w http.ResponseWriter, status int, v any) {
+	text, err := json.MarshalIndent(v, "", "  ")
+	if err != nil {
+		status, text = http.StatusInternalServerError, []byte(`{"error": "control: an answer that JSON cannot have"}`)
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	// A client that has gone away needs no answer.
+	_, _ = w.Write(append(text, '\n'))
+}
+
+// parameter is a field of a request that stands in its path or query.
+type parameter struct {
+	name, in, doc string // in: "path" or "query"
+	index         []int
+	field         reflect.StructField
+}
+
+// parameters of a request's type, and whether it has a body as well.
+func parameters(t reflect.Type) (params []parameter, body bool) {
+	for _, f := range reflect.VisibleFields(t) {
+		switch {
+		case f.Anonymous || !f.IsExported():
+		case f.Tag.Get("path") != "":
+			params = append(params, parameter{f.Tag.Get("path"), "path", f.Tag.Get("doc"), f.Index, f})
+		case f.Tag.Get("query") != "":
+			params = append(params, parameter{f.Tag.Get("query"), "query", f.Tag.Get("doc"), f.Index, f})
+		default:
+			body = true
+		}
+	}
+	return params, body
+}
+
+// decode reads a request into a struct.
+func decode(r *http.Request, into reflect.Value) error {
+	query, err := url.ParseQuery(r.URL.RawQuery)
+	if err != nil {
+		return badRequest("query: %v", err)
+	}
+	params, body := parameters(into.Type())
+	for _, p := range params {
+		text := r.PathValue(p.name)
+		if p.in == "query" {
+			if text = query.Get(p.name); !query.Has(p.name) {
+				continue
+			}
+			query.Del(p.name)
+		}
+		if err := setText(into.FieldByIndex(p.index), text); err != nil {
+			return badRequest("%s %q: %v", p.name, text, err)
+		}
+	}
+	for name := range query {
+		return badRequest("query %q: there is no such parameter", name)
+	}
+	return decodeBody(r.Body, into, body)
+}
+
+// setText sets a parameter from text.
+func setText(v reflect.Value, text string) error {
+	if u, ok := v.Addr().Interface().(encoding.TextUnmarshaler); ok {
+		return u.UnmarshalText([]byte(text))
+	}
+	if v.Kind() == reflect.Bool {
+		b, err := strconv.ParseBool(text)
+		if err != nil {
+			return errors.New("want true or false")
+		}
+		v.SetBool(b)
+		return nil
+	}
+	v.SetString(text)
+	return nil
+}
+
+// decodeBody reads one JSON object with the keys that it has to have, and no
+// others.
+func decodeBody(r io.Reader, into reflect.Value, wanted bool) error {
+	text, err := io.ReadAll(r)
+	var tooLong *http.MaxBytesError
+	switch {
+	case errors.As(err, &tooLong):
+		return &Error{Status: http.StatusRequestEntityTooLarge, Message: fmt.Sprintf("control: the body is longer than %d bytes", tooLong.Limit)}
+	case err != nil:
+		return badRequest("body: %v", err)
+	case !wanted && len(text) != 0:
+		return badRequest("this call takes no body")
+	case !wanted:
+		return nil
+	}
+	var keys map[string]json.RawMessage
+	if err := json.Unmarshal(text, &keys); err != nil || keys == nil {
+		return badRequest("body: want one JSON object: %v", err)
+	}
+	for _, f := range reflect.VisibleFields(into.Type()) {
+		name, required := jsonName(f)
+		if _, there := keys[name]; required && !there {
+			return badRequest("body: %q is missing", name)
+		}
+	}
+	dec := json.NewDecoder(strings.NewReader(string(text)))
+	dec.DisallowUnknownFields()
+	if err := dec.Decode(into.Addr().Interface()); err != nil {
+		return badRequest("body: %s", strings.TrimPrefix(err.Error(), "json: "))
+	}
+	return nil
+}
+
+// jsonName is a field's name in JSON, "" if it is not there, and whether it
+// always is.
+func jsonName(f reflect.StructField) (name string, required bool) {
+	name, options, _ := strings.Cut(f.Tag.Get("json"), ",")
+	if f.Anonymous || !f.IsExported() || name == "-" || name == "" {
+		return "", false
+	}
+	return name, !strings.Contains(options, "omitempty") && !strings.Contains(options, "omitzero")
+}

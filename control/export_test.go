@@ -1,0 +1,19 @@
+package control
+
+import "net/http"
+
+// Wrap puts something between a client and its socket.
+func (c *Client) Wrap(f func(http.RoundTripper) http.RoundTripper) {
+	c.http.Transport = f(c.http.Transport)
+}
+
+// Calls returns the method and path of each call.
+func Calls() (calls []string) {
+	for _, e := range endpoints() {
+		calls = append(calls, e.method+" "+e.path)
+	}
+	return calls
+}
+
+// MaxBody of a request, bytes.
+const MaxBody = maxBody
