@@ -1,5 +1,5 @@
 #!/bin/sh
-# Runs golangci-lint at the version below over the arguments (default ./...).
+# Runs golangci-lint at the version below over the arguments (default: both modules).
 # It is built from the Go module proxy into .cache/bin, once.
 # Exit status 75: it could not be had.
 set -u
@@ -18,5 +18,9 @@ if [ ! -x "$bin" ]; then
 	fi
 	mv "$tmp/golangci-lint" "$bin" && rmdir "$tmp"
 fi
-[ $# -gt 0 ] || set -- ./...
-GOLANGCI_LINT_CACHE=$PWD/.cache/golangci-lint exec "$bin" run --timeout 10m "$@"
+GOLANGCI_LINT_CACHE=$PWD/.cache/golangci-lint
+export GOLANGCI_LINT_CACHE
+[ $# -eq 0 ] || exec "$bin" run --timeout 10m "$@"
+"$bin" run --timeout 10m ./...
+first=$?
+cd interop && "$bin" run --timeout 10m --config ../.golangci.yml ./... && exit $first

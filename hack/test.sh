@@ -45,6 +45,10 @@ race() {
 	packages=$(go list ./... | grep -Ev '/(hack/|internal/laws|cmd/oobnet/internal/bench)') || return 1
 	tests -race -count=1 -timeout 10m
 }
+# The module that joins us to others' libraries.
+interop() (
+	cd interop && go vet ./... && "$gotest" -p 1 -count=1 -timeout 5m ./...
+)
 tests() { # flags of go test; $packages
 	"$gotest" "$@" $(echo "$packages" | grep -Ev "$timed")
 	first=$?
@@ -85,7 +89,7 @@ run() { # stage; one that returns 75 could not run, and says in $why
 }
 
 CGO_ENABLED=0 go build -o "$gotest" ./hack/gotest || exit 1
-[ $# -gt 0 ] || set -- deps fmt build vet tidy lint unit race fuzz left cross
+[ $# -gt 0 ] || set -- deps fmt build vet tidy lint unit interop race fuzz left cross
 for stage; do run "$stage"; done
 
 echo "== summary"
