@@ -41,7 +41,18 @@ type StepStats struct {
 	// Running is for how long a step has been under way; 0: none is. It shows a
 	// thread that hangs, in a handler that blocks.
 	Running time.Duration
+	// Buckets are the steps by duration: bucket i counts those that took no longer
+	// than StepBound(i), and longer than the one before allows. While the thread
+	// runs, their sum may be off Count by the step that ends meanwhile.
+	Buckets [StepBuckets]uint64
 }
+
+// StepBuckets is how many classes of duration there are: up to 256 ns, up to
+// twice that, and so on up to 2^30 ns, and above.
+const StepBuckets = watchdog.Buckets
+
+// StepBound is the longest step that a bucket counts; 0: the last one has no bound.
+func StepBound(bucket int) time.Duration { return watchdog.Bound(bucket) }
 
 // SetWatchdog sets a threshold for the steps of the device's threads, beyond
 // which they are counted: see DeviceConfig.Watchdog. Any goroutine.

@@ -49,6 +49,9 @@ func TestWatchdogOfPoll(t *testing.T) {
 		}
 	}
 	rx := stepOf(t, h.Device, "fake0.rx", "rx")
+	if rx.Buckets[0] != 3 || stack.StepBound(0) != 256 || stack.StepBound(stack.StepBuckets-1) != 0 {
+		t.Errorf("rx: buckets %v, want 3 steps up to %v", rx.Buckets, stack.StepBound(0))
+	}
 	if rx.Count != 3 || rx.Longest != 51 || rx.Over != 1 || rx.Total != 4+51+8 {
 		t.Errorf("rx: %+v, want 3 steps, the longest of 51 ns, and 1 over 10 ns", rx)
 	}

@@ -3,6 +3,7 @@
 package watchdog
 
 import (
+	"math/bits"
 	"sync/atomic"
 	"time"
 
@@ -12,6 +13,32 @@ import (
 // MaxSteps is how many steps one watch can tell apart: a thread of the stack
 // has four.
 const MaxSteps = 8
+
+const (
+	// Buckets is how many classes of duration a step's count is split into: up
+	// to 256 ns, up to twice that, and so on up to 2^30 ns (about a second), and
+	// above.
+	Buckets = 24
+	// firstBucket is the logarithm of the first one's bound in ns: a look that
+	// finds nothing takes less.
+	firstBucket = 8
+)
+
+// Bound of a bucket: the longest step that is counted in it. The last one has
+// none: 0.
+func Bound(bucket int) time.Duration {
+	if bucket >= Buckets-1 {
+		return 0
+	}
+	return 1 << (firstBucket + bucket)
+}
+
+// bucketOf a duration in ns.
+//
+//oobnet:hot
+func bucketOf(took int64) int {
+	return min(max(bits.Len64(uint64(max(took, 1)-1))-firstBucket, 0), Buckets-1)
+}
 
 // Watch looks at the steps of one thread. That thread calls Begin and End, any
 // goroutine the rest. The zero value watches nothing and has no steps: Init
@@ -36,6 +63,7 @@ type step struct {
 	// longest and total are ns; at is when the longest ended.
 	longest, at, total atomic.Int64
 	count, over        atomic.Uint64
+	buckets            [Buckets]atomic.Uint64
 }
 
 // Init names the steps, MaxSteps at most; step i of Begin is names[i], and what
@@ -141,6 +169,8 @@ func (w *Watch) end(step int, now int64) {
 	// lock the bus.
 	s.count.Store(s.count.Load() + 1)
 	s.total.Store(s.total.Load() + took)
+	b := &s.buckets[bucketOf(took)]
+	b.Store(b.Load() + 1)
 	if took > s.longest.Load() {
 		s.longest.Store(took)
 		s.at.Store(now)
@@ -164,6 +194,9 @@ type Step struct {
 	// Running is for how long the step has been under way; 0: it is not. A
 	// thread that hangs is found here, for its step does not end.
 	Running time.Duration
+	// Buckets are the steps by duration: see Bound. While the thread runs, their
+	// sum may be off Count by the step that ends meanwhile.
+	Buckets [Buckets]uint64
 }
 
 // Steps describes all steps. Figures that are read while the thread runs may
@@ -180,6 +213,9 @@ func (w *Watch) Steps() []Step {
 			Longest: time.Duration(s.longest.Load()),
 			At:      s.at.Load(),
 			Over:    s.over.Load(),
+		}
+		for b := range s.buckets {
+			steps[i].Buckets[b] = s.buckets[b].Load()
 		}
 		if began := s.began.Load(); on && began != 0 && began >= since {
 			steps[i].Running = time.Duration(max(clock.Now()-began, 1))

@@ -36,8 +36,8 @@ func TestLongestAndOver(t *testing.T) {
 	run(w, txStep, t0, 99)
 	steps := w.Steps()
 	want := []Step{
-		{Name: "rx step", Count: 4, Total: 551, Longest: 300, At: t0 + 2300, Over: 2},
-		{Name: "tx step", Count: 1, Total: 99, Longest: 99, At: t0 + 99},
+		{Name: "rx step", Count: 4, Total: 551, Longest: 300, At: t0 + 2300, Over: 2, Buckets: [Buckets]uint64{2 + 1, 1}},
+		{Name: "tx step", Count: 1, Total: 99, Longest: 99, At: t0 + 99, Buckets: [Buckets]uint64{1}},
 		{Name: "wait"},
 	}
 	for i := range want {
@@ -47,6 +47,19 @@ func TestLongestAndOver(t *testing.T) {
 	}
 	if l := w.Longest(); l.Name != "rx step" || w.Over() != 2 {
 		t.Errorf("longest %+v, %d over", l, w.Over())
+	}
+}
+
+// TestBuckets: a step is in the bucket whose bound it keeps, and in none before.
+func TestBuckets(t *testing.T) {
+	for took, want := range map[int64]int{-1: 0, 0: 0, 1: 0, 256: 0, 257: 1, 512: 1, 513: 2, 1 << 30: Buckets - 2, 1<<30 + 1: Buckets - 1, 1 << 62: Buckets - 1} {
+		b := bucketOf(took)
+		if b != want {
+			t.Errorf("%d ns: bucket %d, want %d", took, b, want)
+		}
+		if bound := Bound(b); bound != 0 && took > int64(bound) || b > 0 && took <= int64(Bound(b-1)) {
+			t.Errorf("%d ns: bucket %d ends at %v", took, b, bound)
+		}
 	}
 }
 
