@@ -18,6 +18,9 @@ type DeviceStats struct {
 	RX   RXStats
 	TX   TXStats
 	Pool PoolStats
+	// RXQueues and TXQueues are what RX and TX sum up, by queue.
+	RXQueues []RXStats
+	TXQueues []TXQueueStats
 	// Filter is what the device's filter has decided. On a link that filters
 	// by itself, what it dropped and skipped never came here.
 	Filter filter.Stats
@@ -57,6 +60,14 @@ type TXStats struct {
 	// Queueing is what waits for the device, and Queues the same by TX queue.
 	Queueing QueueingStats
 	Queues   []QueueingStats
+}
+
+// TXQueueStats counts the frames that a queue gave to the link; TXStats.Queues
+// has what waited for it.
+type TXQueueStats struct {
+	Packets, Bytes uint64
+	// Errors counts doorbells that failed.
+	Errors uint64
 }
 
 // PortStats is what a port counted since it was enabled.
@@ -101,16 +112,21 @@ func (d *Device) Stats() DeviceStats {
 		BufferSize: d.layout.BufferSize, Size: int(d.pool.size.Load()), Free: d.pool.left(), Empty: d.pool.empty.Load(), Memory: int(d.memory.bytes.Load()),
 	}}
 	for _, r := range d.rx {
-		r.stats.add(&st.RX)
+		var rx RXStats
+		r.stats.add(&rx)
+		st.RX.add(&rx)
+		st.RXQueues = append(st.RXQueues, rx)
 		st.Queues = append(st.Queues, r.q.Stats())
 		st.Pool.RXSize += int(r.size.Load())
 		st.Pool.Excess += r.excess()
 	}
 	st.Pool.Excess += d.pool.excess()
 	for _, t := range d.tx {
-		st.TX.Packets += t.packets.Load()
-		st.TX.Bytes += t.bytes.Load()
-		st.TX.Errors += t.errors.Load()
+		tx := TXQueueStats{Packets: t.packets.Load(), Bytes: t.bytes.Load(), Errors: t.errors.Load()}
+		st.TXQueues = append(st.TXQueues, tx)
+		st.TX.Packets += tx.Packets
+		st.TX.Bytes += tx.Bytes
+		st.TX.Errors += tx.Errors
 		waits := t.queueing()
 		st.TX.Queueing.add(&waits)
 		st.TX.Queues = append(st.TX.Queues, waits)
@@ -138,6 +154,20 @@ func (s *rxStats) add(to *RXStats) {
 		to.Dropped[i] += s.dropped[i].Load()
 	}
 	to.Packets += s.received.Load()
+}
+
+// add sums up the queues of a device.
+func (s *RXStats) add(o *RXStats) {
+	s.Packets += o.Packets
+	s.Bytes += o.Bytes
+	s.Delivered += o.Delivered
+	s.Copied += o.Copied
+	s.Forwarded += o.Forwarded
+	s.PartialChecksum += o.PartialChecksum
+	for i := range o.Demoted {
+		s.Demoted[i] += o.Demoted[i]
+		s.Dropped[i] += o.Dropped[i]
+	}
 }
 
 // settle takes back what has left, and publishes what was counted.
