@@ -27,8 +27,10 @@ func (w *Wire) addCards(c *Config) error {
 			return fmt.Errorf("interface %s: %w", c.Ends[i], err)
 		}
 	}
-	if w.A == nil {
-		return nil
+	// Who listens with a packet socket hears all that is on the wire, as on a veth.
+	err := w.B.link(func(nl *netlink.Handle, l netlink.Link) error { return nl.SetPromiscOn(l) })
+	if err != nil || w.A == nil {
+		return err
 	}
 	// The peer's queues are its kernel's own affair.
 	return w.A.setQueues(c.Queues)

@@ -61,6 +61,13 @@ func NewPair(t testing.TB, cfg *Config) *Wire {
 	return newWire(t, &c)
 }
 
+// HasCard says whether [NewCard] makes a wire here.
+func HasCard(t testing.TB) bool {
+	t.Helper()
+	address, _ := vfioCard(t)
+	return address != ""
+}
+
 // NewCard makes a wire with a card of a virtual machine of package vmtest at
 // one end that VFIO has, and its PCI address: link/vfio's. Its peer is the
 // wire's B; A is nil, for this kernel has nothing there. Elsewhere it returns

@@ -169,6 +169,7 @@ func startContainer(t testing.TB, b *bed) *child {
 // kernel's again at once, the next process has it at once, and a client
 // notices a pause.
 func TestKilled(t *testing.T) {
+	needsXDP(t, "TestVMKilled of link/vfio is the same for a card of ours")
 	leaktest.Check(t)
 	w := netnstest.NewPair(t, &netnstest.Config{AddrA: beside, AddrB: theirs})
 	kernelEcho(t, w.A, at(beside, echoPort))

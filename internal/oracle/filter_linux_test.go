@@ -34,12 +34,12 @@ type parts struct {
 	byHost bool
 }
 
-// onBoth runs a test on AF_XDP, against a kernel, and on a wire in memory,
+// onBoth runs a test on a link to a kernel, and on a wire in memory,
 // against another stack of ours.
 func onBoth(t *testing.T, test func(t *testing.T, p parts)) {
-	t.Run("afxdp", func(t *testing.T) {
+	t.Run("kernel", func(t *testing.T) {
 		b := makeBed(t, nil)
-		p := parts{device: b.Device, byHost: true}
+		p := parts{device: b.Device, byHost: b.xdp != nil}
 		for port, c := range map[uint16]*net.Conn{openPort: &p.open, dropPort: &p.drop, skipPort: &p.skip} {
 			b.echo(port)
 			*c = kernelDial(t, b.peer, b.At(port))

@@ -22,12 +22,16 @@ import (
 // TestDownAndUp switches our interface, or the peer's, off and on again under
 // open sockets: they are told, and work on without being opened anew.
 func TestDownAndUp(t *testing.T) {
+	needsXDP(t, "a card of ours is no interface")
 	for name, end := range map[string]func(*bed) *netnstest.Host{
 		"ours":   func(b *bed) *netnstest.Host { return b.home },
 		"theirs": func(b *bed) *netnstest.Host { return b.peer },
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := makeBed(t, nil)
+			if b.peer == end(b) {
+				b.needsVeth(t, "a card does not see its peer switched off")
+			}
 			testDownAndUp(t, b, end(b))
 		})
 	}
@@ -106,6 +110,7 @@ func testDownAndUp(t *testing.T, b *bed, end *netnstest.Host) {
 // TestOpenWhileDown: a device is not attached to an interface that is off, and
 // the error says so.
 func TestOpenWhileDown(t *testing.T) {
+	needsXDP(t, "a card of ours is no interface")
 	leaktest.Check(t)
 	w := netnstest.NewPair(t, nil)
 	if err := w.A.SetUp(false); err != nil {
@@ -127,6 +132,7 @@ func TestGone(t *testing.T) {
 		}
 	}
 	b := makeBed(t, o)
+	b.needsVeth(t, "a card stays when its peer goes")
 	container := startContainer(t, b)
 	c := b.dial(at(theirs, closedPort), nil)
 	stacktest.Eventually(t, "a sign of life", func() bool {
@@ -195,6 +201,7 @@ func processTime(t testing.TB) time.Duration {
 // TestMTU: a device with an MTU that AF_XDP cannot serve is refused, with the
 // reason and the way out; the longest that it can serve is served.
 func TestMTU(t *testing.T) {
+	needsXDP(t, "the limits are its own")
 	t.Run("9000 is refused", func(t *testing.T) {
 		leaktest.Check(t)
 		w := netnstest.NewPair(t, &netnstest.Config{MTU: 9000})

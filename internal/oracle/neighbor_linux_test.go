@@ -77,6 +77,7 @@ func TestARP(t *testing.T) {
 		}
 	})
 	t.Run("the kernel asks the kernel beside us", func(t *testing.T) {
+		needsXDP(t, "there is no kernel beside us on a card of ours")
 		b := makeBed(t, nil)
 		kernelEcho(t, b.home, at(beside, echoPort))
 		exchange(t, kernelDial(t, b.peer, at(beside, echoPort)), []byte("hello"))

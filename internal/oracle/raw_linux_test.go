@@ -267,6 +267,7 @@ func TestRawVLAN(t *testing.T) {
 // TestRawClaims: what a socket listens to is ours, and the kernel's that is
 // beside us before and after.
 func TestRawClaims(t *testing.T) {
+	needsXDP(t, "there is no kernel beside us on a card of ours")
 	b := makeBed(t, nil)
 	peer, kernel := rawSocket(t, b.peer, rawOther), rawSocket(t, b.home, rawOther)
 	frame := func(n byte) []byte { return padded(ethernet(b.Link.MAC(), b.peer.MAC, []byte{n}, rawOther)) }

@@ -9,12 +9,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/oobnet/oobnet/filter"
-	"github.com/oobnet/oobnet/internal/leaktest"
 	"github.com/oobnet/oobnet/internal/netnstest"
 	"github.com/oobnet/oobnet/internal/stacktest"
-	"github.com/oobnet/oobnet/link"
 	"github.com/oobnet/oobnet/link/afxdp"
+	"github.com/oobnet/oobnet/link/vfio"
 	"github.com/oobnet/oobnet/proto/udp"
 	"github.com/oobnet/oobnet/stack"
 )
@@ -48,44 +46,14 @@ type options struct {
 // bed is our stack on one end of a wire, and the kernel on the other.
 type bed struct {
 	*stacktest.Host
-	link *afxdp.Link
-	// home is the namespace of our interface, peer the kernel's end.
+	wire *netnstest.Wire
+	// One of them is Host.Link.
+	xdp *afxdp.Link
+	nic *vfio.Link
+	// home is the namespace of our interface, which a card of ours has none of,
+	// peer the kernel's end.
 	home, peer *netnstest.Host
 	t          testing.TB
-}
-
-// makeBed makes a wire and our host on it, or skips the test without root. At
-// the end of the test the books must add up and nothing may be left.
-func makeBed(t testing.TB, o *options) *bed {
-	t.Helper()
-	if o == nil {
-		o = &options{}
-	}
-	leaktest.Check(t)
-	wire := o.wire
-	wire.AddrA, wire.AddrB = beside, theirs
-	w := netnstest.NewPair(t, &wire)
-	b := onWire(t, w, o)
-	if o.host.Device.Poll == link.Manual {
-		b.pollUntilEnd()
-	}
-	t.Cleanup(func() {
-		t.Helper()
-		if !b.Device.Closed() { // else the test has looked before it closed
-			b.assertBooks()
-		}
-	})
-	return b
-}
-
-// onWire makes our host on a wire that there is.
-func onWire(t testing.TB, w *netnstest.Wire, o *options) *bed {
-	t.Helper()
-	l, err := open(w.A, &o.link)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return &bed{Host: stacktest.On(t, l, ours, &o.host), link: l, home: w.A, peer: w.B, t: t}
 }
 
 // pollUntilEnd does by hand, as an application in its own cycle, what the
@@ -116,14 +84,8 @@ func (b *bed) pollUntilEnd() {
 	})
 }
 
-// open opens the interface of a host.
-func open(h *netnstest.Host, cfg *afxdp.Config) (l *afxdp.Link, err error) {
-	h.Do(func() { l, err = afxdp.Open(h.IfName, cfg) })
-	return l, err
-}
-
-// assertBooks: every frame that the program took for us is counted once, and
-// every buffer is at home.
+// assertBooks: every frame that was taken for us is counted once, and every
+// buffer is at home.
 func (b *bed) assertBooks() {
 	b.t.Helper()
 	stacktest.AssertBooks(b.t, b.Device)
@@ -132,24 +94,17 @@ func (b *bed) assertBooks() {
 		p := b.Device.Stats().Pool
 		return p.Free == p.Size
 	})
-	stacktest.Eventually(b.t, "each frame that the program took counted by the device", func() bool {
-		st := b.Device.Stats()
-		seen := st.RX.Packets
-		for _, q := range st.Queues {
-			seen += q.RXNoBuffer + q.RXRingFull + q.RXInvalid
-		}
-		return b.accepted() == seen
+	stacktest.Eventually(b.t, "each frame that was taken for us counted by the device", func() bool {
+		return b.taken() == b.counted()
 	})
 	if b.t.Failed() {
 		b.t.Logf("%+v", b.Stack.Stats())
-		b.t.Logf("%+v", b.link.FilterStats())
+		if b.xdp != nil {
+			b.t.Logf("%+v", b.xdp.FilterStats())
+		} else {
+			b.t.Logf("%+v", b.nic.Statistics())
+		}
 	}
-}
-
-// accepted is how many frames the program took for us.
-func (b *bed) accepted() uint64 {
-	st := b.link.FilterStats()
-	return st.Verdicts[filter.Accept] + st.VLANAccepted
 }
 
 // demotedSends is how many datagrams our sockets sent the slow way.

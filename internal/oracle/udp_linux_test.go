@@ -31,7 +31,7 @@ func fits(size int) bool { return size <= 1472 }
 // TestUDP sends datagrams of all sizes, both ways, over each kind of link.
 func TestUDP(t *testing.T) {
 	for name, o := range map[string]*options{
-		"native":            nil,
+		"as it is":          nil,
 		"generic":           {link: afxdp.Config{Mode: afxdp.Generic}},
 		"partial checksums": {wire: netnstest.Config{Offloads: netnstest.OffloadsOn}},
 		"four queues":       {wire: netnstest.Config{Queues: 4}},
@@ -45,8 +45,8 @@ func TestUDP(t *testing.T) {
 
 func testUDP(t *testing.T, o *options) {
 	b := makeBed(t, o)
-	if o != nil && o.link.Mode == afxdp.Generic && b.link.Capabilities().Mode != "generic, copy" {
-		t.Fatalf("the link is %q", b.link.Capabilities().Mode)
+	if o != nil && o.link.Mode == afxdp.Generic && b.Link.Capabilities().Mode != "generic, copy" {
+		t.Fatalf("the link is %q", b.Link.Capabilities().Mode)
 	}
 	b.solicit(theirs.Addr())
 	kernelEcho(t, b.peer, at(theirs, echoPort))
@@ -86,7 +86,7 @@ func testUDP(t *testing.T, o *options) {
 func TestFlows(t *testing.T) {
 	const clients, rounds, burst, queues = 16, 20, 8, 4
 	b := makeBed(t, &options{wire: netnstest.Config{Queues: queues}})
-	if got := b.link.Queues(); got != queues {
+	if got := b.Link.Queues(); got != queues {
 		t.Fatalf("%d queues", got)
 	}
 	b.solicit(theirs.Addr()) // the order of slow answers and fast ones is not kept

@@ -2,7 +2,10 @@ package oracle
 
 import (
 	"encoding/binary"
+	"errors"
+	"net"
 	"net/netip"
+	"syscall"
 	"testing"
 
 	"github.com/oobnet/oobnet/filter"
@@ -12,8 +15,8 @@ import (
 	"github.com/oobnet/oobnet/stack"
 )
 
-// The VLAN of these tests, and who is there. The kernel here has no 8021q: its
-// end of the wire is a packet socket.
+// The VLAN of these tests, and who is there. Not every kernel has 8021q: but in
+// TestVLANKernel its end of the wire is a packet socket.
 const (
 	vlanID       = 100
 	otherVLANID  = 200
@@ -116,8 +119,10 @@ func TestVLANPort(t *testing.T) {
 	if frame := peer.receive(wire.TypeIPv4); binary.BigEndian.Uint16(frame[14:])&wire.VIDMask != vlanID {
 		t.Errorf("the answer behind the filter: % x", frame)
 	}
-	if try(kernelDial(t, b.peer, b.At(echoPort)), []byte("untagged")) {
-		t.Error("an untagged datagram was answered through a filter by VLAN")
+	// What the filter leaves is the kernel's beside us; without one it is the
+	// in-band stage's, which knows our sockets.
+	if answered := try(kernelDial(t, b.peer, b.At(echoPort)), []byte("untagged")); answered != (b.xdp == nil) {
+		t.Errorf("an untagged datagram was answered through a filter by VLAN: %v", answered)
 	}
 	st := b.Device.Stats().Filter
 	if st.VLANAccepted == 0 || st.Verdicts[filter.VLAN] <= st.VLANAccepted {
@@ -127,4 +132,70 @@ func TestVLANPort(t *testing.T) {
 		t.Fatal(err)
 	}
 	exchange(t, kernelDial(t, b.peer, b.At(echoPort)), []byte("untagged again"))
+}
+
+// TestVLANKernel: the kernel's own VLAN interface at the other end: ARP, datagrams
+// of all sizes, pings and a group, with the tag, beside those without.
+func TestVLANKernel(t *testing.T) {
+	b := makeBed(t, nil)
+	tagged, err := b.peer.AddVLAN(vlanID, netip.PrefixFrom(vlanTheirs, vlanOurs.Bits()))
+	if errors.Is(err, syscall.EOPNOTSUPP) {
+		t.Skipf("needs a kernel with 8021q: %v", err)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	port, err := b.Device.EnablePort(&stack.PortConfig{VLAN: vlanID, Addrs: []netip.Prefix{vlanOurs}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	// A socket for both ports, and each kind of sender.
+	c := b.listen(netip.AddrPortFrom(netip.IPv4Unspecified(), echoPort), nil)
+	serve(t, c)
+	kernelEcho(t, b.peer, netip.AddrPortFrom(vlanTheirs, echoPort))
+	kernelEcho(t, b.peer, at(theirs, echoPort))
+	b.solicit(vlanTheirs)
+	if mac, _ := b.Stack.FrontCache().Neighbor(port, vlanTheirs); mac != b.peer.MAC {
+		t.Errorf("%s is known as %x, and is %x", tagged, mac, b.peer.MAC)
+	}
+	b.solicit(theirs.Addr())
+	onVLAN := b.dial(netip.AddrPortFrom(vlanTheirs, echoPort), &udp.Config{Priority: vlanPriority})
+	untagged := b.dial(at(theirs, echoPort), nil)
+	kernelOnVLAN := kernelDial(t, b.peer, at(vlanOurs, echoPort))
+	kernelUntagged := kernelDial(t, b.peer, at(ours, echoPort))
+	before, others := port.Stats(), b.Port.Stats()
+	slow := uint64(0)
+	for _, size := range sizes {
+		for _, s := range []net.Conn{onVLAN, untagged, kernelOnVLAN, kernelUntagged} {
+			exchange(t, s, pattern(size))
+		}
+		if !fits(size) {
+			slow += 4 // what we send, and what we answer
+		}
+	}
+	if got := b.demotedSends(); got != slow {
+		t.Errorf("%d datagrams went in-band, want %d", got, slow)
+	}
+	now, othersNow := port.Stats(), b.Port.Stats()
+	if tagged, not := now.RXPackets-before.RXPackets, othersNow.RXPackets-others.RXPackets; tagged < 2*uint64(len(sizes)) || not < 2*uint64(len(sizes)) {
+		t.Errorf("%d packets on the VLAN, %d beside it, want %d and more", tagged, not, 2*len(sizes))
+	}
+
+	pinger := pingSocket(t, b.peer, vlanOurs.Addr())
+	for i, size := range []int{0, 64, 1472, 4000} {
+		ping(t, pinger, i, size)
+	}
+
+	// The kernel's group is on its VLAN interface alone.
+	const groupPort = 5000
+	vlan := *b.peer
+	vlan.IfName = tagged
+	member := kernelJoin(t, &vlan, group, groupPort)
+	multicast := b.listen(netip.AddrPortFrom(vlanOurs.Addr(), 0), nil)
+	for _, size := range []int{1, 1472, 3000} {
+		if _, err := multicast.WriteToUDPAddrPort(pattern(size), netip.AddrPortFrom(group, groupPort)); err != nil {
+			t.Fatal(err)
+		}
+		expect(t, member, pattern(size))
+	}
 }
