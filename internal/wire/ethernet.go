@@ -99,6 +99,30 @@ func PutEthernet(b []byte, dst, src [6]byte, tci, etherType uint16) int {
 	return EthernetHeaderLen + VLANTagLen
 }
 
+// InsertTag puts a C-tag behind the addresses of the frame that stands at off in
+// buf, length bytes of it, and returns where it stands then. It moves the
+// addresses to the front, or what follows them to the back, as there is room. It
+// reports false, and changes nothing, if there is none at either end, or no whole
+// header.
+func InsertTag(buf []byte, off, length int, tci uint16) (newOff, newLength int, ok bool) {
+	const addresses = 2 * 6
+	switch {
+	case length < EthernetHeaderLen || off < 0 || off+length > len(buf):
+		return off, length, false
+	case off >= VLANTagLen:
+		off -= VLANTagLen
+		copy(buf[off:], buf[off+VLANTagLen:][:addresses])
+	case off+length+VLANTagLen <= len(buf):
+		rest := buf[off+addresses : off+length+VLANTagLen]
+		copy(rest[VLANTagLen:], rest)
+	default:
+		return off, length, false
+	}
+	binary.BigEndian.PutUint16(buf[off+addresses:], TypeVLAN)
+	binary.BigEndian.PutUint16(buf[off+addresses+2:], tci)
+	return off, length + VLANTagLen, true
+}
+
 // MAC reads the Ethernet address at the start of b.
 func MAC(b []byte) [6]byte { return [6]byte(b[:6]) }
 

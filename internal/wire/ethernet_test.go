@@ -80,3 +80,41 @@ func TestMulticastMAC(t *testing.T) {
 		}
 	}
 }
+
+// TestInsertTag at either end of a buffer, against a frame that was built with it.
+func TestInsertTag(t *testing.T) {
+	const tci = 0x6064
+	plain := make([]byte, EthernetHeaderLen+VLANTagLen)
+	n := PutEthernet(plain, macA, macB, 0, TypeARP)
+	plain = append(plain[:n], "payload"...)
+	want := make([]byte, EthernetHeaderLen+VLANTagLen)
+	PutEthernet(want, macA, macB, tci, TypeARP)
+	want = append(want, "payload"...)
+	for _, c := range []struct {
+		name       string
+		off, room  int
+		length, at int
+		ok         bool
+	}{
+		{"room before", 4, len(plain) + 4, len(plain), 0, true},
+		{"much room before", 20, 100, len(plain), 16, true},
+		{"room behind", 0, len(plain) + 4, len(plain), 0, true},
+		{"a little before, room behind", 3, len(plain) + 7, len(plain), 3, true},
+		{"no room", 3, len(plain) + 6, len(plain), 3, false},
+		{"no header", 8, 100, EthernetHeaderLen - 1, 8, false},
+		{"outside", 90, 100, len(plain), 90, false},
+	} {
+		buf := make([]byte, c.room)
+		copy(buf[c.off:], plain[:c.length])
+		before := bytes.Clone(buf)
+		at, length, ok := InsertTag(buf, c.off, c.length, tci)
+		switch {
+		case ok != c.ok || at != c.at:
+			t.Errorf("%s: at %d, %v; want %d, %v", c.name, at, ok, c.at, c.ok)
+		case !ok && (length != c.length || !bytes.Equal(buf, before)):
+			t.Errorf("%s: was changed", c.name)
+		case ok && !bytes.Equal(buf[at:][:length], want):
+			t.Errorf("%s: % x, want % x", c.name, buf[at:][:length], want)
+		}
+	}
+}

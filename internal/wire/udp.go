@@ -58,6 +58,39 @@ func PutUDP(b []byte, src, dst uint32, srcPort, dstPort uint16) {
 	binary.LittleEndian.PutUint16(b[6:], sum)
 }
 
+// PutUDPPartial is PutUDP for a device that completes checksums: the field gets
+// the pseudo-header's sum, to which the device adds header and payload.
+//
+//oobnet:hot
+func PutUDPPartial(b []byte, src, dst uint32, srcPort, dstPort uint16) {
+	_ = b[7]
+	sum := Fold(PseudoSum(src, dst, ProtocolUDP, len(b)))
+	x := uint64(srcPort)<<48 | uint64(dstPort)<<32 | uint64(uint16(len(b)))<<16 | uint64(sum)
+	binary.BigEndian.PutUint64(b, x)
+}
+
+// CompleteUDP does what a device would that completes checksums: in a frame whose
+// checksum field holds the pseudo-header's sum, it puts the checksum there. What
+// stands behind the datagram does not count. It reports false, and changes
+// nothing, if UDPStart finds no datagram, or its length is wrong.
+func CompleteUDP(frame []byte) bool {
+	start, ok := UDPStart(frame)
+	if !ok {
+		return false
+	}
+	t := frame[start:]
+	h, ok := ParseUDP(t)
+	if !ok {
+		return false
+	}
+	sum := ^Fold(littleSum(t[:h.Len], 0))
+	if sum == 0 {
+		sum = 0xffff
+	}
+	binary.LittleEndian.PutUint16(t[UDPChecksumAt:], sum)
+	return true
+}
+
 // UDPChecksumAt is where the checksum stands in a UDP header (RFC 768), bytes.
 const UDPChecksumAt = 6
 

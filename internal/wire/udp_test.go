@@ -152,3 +152,61 @@ func TestUDPStart(t *testing.T) {
 		}
 	}
 }
+
+// udpFrame is a frame with a datagram, and padding behind it, whose checksum is
+// left to a device or not.
+func udpFrame(tci uint16, size, padding int, partial bool) []byte {
+	b := make([]byte, EthernetHeaderLen+VLANTagLen)
+	at := PutEthernet(b, [6]byte{2}, [6]byte{4}, tci, TypeIPv4)
+	b = append(b[:at], make([]byte, IPv4HeaderLen+UDPHeaderLen+size)...)
+	for i := range size {
+		b[len(b)-1-i] = byte(251*i + size)
+	}
+	PutIPv4(b[at:], ipA, ipB, ProtocolUDP, 64, 0, len(b)-at)
+	put := PutUDP
+	if partial {
+		put = PutUDPPartial
+	}
+	put(b[at+IPv4HeaderLen:], ipA, ipB, 1, 2)
+	for i := range padding {
+		b = append(b, byte(0xa5+i)) // not zeros: they would not show
+	}
+	return b
+}
+
+// TestCompleteUDP: what is left to a device and then completed is what had been
+// computed at once.
+func TestCompleteUDP(t *testing.T) {
+	for _, tci := range []uint16{0, 0x6064} {
+		for _, padding := range []int{0, 1, 18} {
+			for size := range 200 {
+				want, got := udpFrame(tci, size, padding, false), udpFrame(tci, size, padding, true)
+				start, _ := UDPStart(got)
+				if !UDPChecksumPartial(got[start:][:UDPHeaderLen+size], ipA, ipB) {
+					t.Fatalf("%d bytes: the field does not hold the pseudo-header's sum", size)
+				}
+				if !CompleteUDP(got) || !bytes.Equal(got, want) {
+					t.Fatalf("%d bytes: completed\n% x, want\n% x", size, got, want)
+				}
+			}
+		}
+	}
+	// A payload that brings the sum to all ones: 0 would say that there is none.
+	b := udpFrame(0, 2, 0, true)
+	start, _ := UDPStart(b)
+	b[len(b)-2], b[len(b)-1] = 0, 0
+	rest := ^Fold(Sum(b[start:], 0))
+	binary.BigEndian.PutUint16(b[len(b)-2:], rest)
+	if !CompleteUDP(b) || binary.BigEndian.Uint16(b[start+UDPChecksumAt:]) != 0xffff {
+		t.Errorf("a sum of 0 was sent as %#x", b[start+UDPChecksumAt:][:2])
+	}
+	long, none := udpFrame(0, 10, 0, true), udpFrame(0, 10, 0, true)
+	long[start+5]++
+	none[12] = 0x86
+	for name, b := range map[string][]byte{"a length over the frame's end": long, "no IPv4": none, "nothing": nil} {
+		before := bytes.Clone(b)
+		if CompleteUDP(b) || !bytes.Equal(b, before) {
+			t.Errorf("%s: was completed", name)
+		}
+	}
+}
