@@ -36,8 +36,8 @@ func Reserve(size int) (*Sparse, error) {
 // Bytes returns the whole of it, nil after Close.
 func (s *Sparse) Bytes() []byte { return s.bytes }
 
-// Populate puts memory, zeroed and present, behind n bytes from offset off,
-// which have none; both are multiples of a page. It says whether the memory is
+// Populate puts memory, zeroed and present, behind n bytes from offset off, a
+// multiple of a page, to the end of the last page; they have none. It says whether the memory is
 // reserved huge pages: where off and n are multiples of one, and there are
 // enough. On an error the bytes have no memory.
 func (s *Sparse) Populate(off, n int) (huge bool, err error) {
@@ -67,9 +67,10 @@ func (s *Sparse) Release(off, n int) error {
 // piece is a part of the region that pages can be put behind.
 func (s *Sparse) piece(off, n int) ([]byte, error) {
 	page := os.Getpagesize()
-	if off < 0 || n <= 0 || off > len(s.bytes) || n > len(s.bytes)-off || off%page != 0 || n%page != 0 {
-		return nil, fmt.Errorf("offheap: %d bytes at %d of a region of %d: want whole pages of it", n, off, len(s.bytes))
+	if off < 0 || n <= 0 || off > len(s.bytes) || n > len(s.bytes)-off || off%page != 0 {
+		return nil, fmt.Errorf("offheap: %d bytes at %d of a region of %d: want pages of it", n, off, len(s.bytes))
 	}
+	n = roundUp(n, page) // the region ends with a page
 	return s.bytes[off:][:n:n], nil
 }
 
