@@ -105,7 +105,7 @@ func Boot(ctx context.Context, root string, cfg Config) (*Report, error) {
 	if err := compile(ctx, root, dir, cfg.Runs); err != nil {
 		return nil, err
 	}
-	initrd := filepath.Join(dir, "initrd")
+	initrd := filepath.Join(dir, initrdName)
 	if err := initramfs(root, dir, initrd, cfg, mods, plan); err != nil {
 		return nil, fmt.Errorf("vmtest: the guest's root: %w", err)
 	}
@@ -134,7 +134,7 @@ func planOf(cfg *Config) (plan inside.Plan, mods []module, err error) {
 			return plan, nil, fmt.Errorf("vmtest: no driver known for card %q", c.Model)
 		}
 		names = append(names, "virtio_pci", "virtio_net", own, "vfio_pci", "vfio_iommu_type1")
-		plan.Cards = append(plan.Cards, inside.Card{Model: c.Model, Address: cardAddress(i), Peer: peerAddress(i), Driver: c.Driver})
+		plan.Cards = append(plan.Cards, inside.Card{Model: c.Model, Address: cardAddress(i), Peer: peerAddress(i), Driver: c.Driver, Cable: inside.Cable(i)})
 	}
 	for i := range cfg.Runs {
 		r := &cfg.Runs[i]
@@ -157,15 +157,22 @@ func planOf(cfg *Config) (plan inside.Plan, mods []module, err error) {
 	return plan, mods, err
 }
 
+// initrdName is what the guest's root is called in the folder of the machine.
+const initrdName = "initrd"
+
 // arguments is QEMU's command line. The guest's console goes to descriptor 3,
-// its results to 4.
+// its results to 4. What the guest writes to its third port QEMU's monitor reads,
+// by a socket that QEMU has at both ends: see inside.SetCable.
 func arguments(cfg Config, initrd string) []string {
+	door := filepath.Join(filepath.Dir(initrd), "door")
 	args := []string{
 		"-machine", "q35,kernel-irqchip=split", "-accel", "tcg,thread=multi", "-cpu", "max",
 		"-smp", strconv.Itoa(cfg.CPUs), "-m", strconv.Itoa(cfg.Memory),
 		"-nodefaults", "-no-user-config", "-nographic", "-no-reboot",
 		"-chardev", "file,id=console,path=/proc/self/fd/3", "-serial", "chardev:console",
 		"-chardev", "file,id=results,path=/proc/self/fd/4", "-serial", "chardev:results",
+		"-chardev", "socket,id=door,path=" + door + ",server=on,wait=off", "-serial", "chardev:door",
+		"-chardev", "socket,id=monitor,path=" + door, "-mon", "chardev=monitor,mode=readline",
 		"-kernel", cfg.Kernel.File, "-initrd", initrd,
 		// A kernel that has stumbled is dead at once, and seen to be.
 		"-append", "console=ttyS0 quiet panic=-1 oops=panic mitigations=off intel_iommu=on iommu=nopt",
@@ -175,9 +182,9 @@ func arguments(cfg Config, initrd string) []string {
 		wire := i + 1
 		// Two hub ports of one hub are a wire.
 		args = append(args,
-			"-netdev", fmt.Sprintf("hubport,id=card%d,hubid=%d", i, wire),
+			"-netdev", fmt.Sprintf("hubport,id=%s,hubid=%d", inside.Cable(i), wire),
 			"-netdev", fmt.Sprintf("hubport,id=peer%d,hubid=%d", i, wire),
-			"-device", fmt.Sprintf("%s,netdev=card%d,romfile=,addr=%02x.0,mac=52:54:00:00:%02x:01", c.Model, i, 4+i, wire),
+			"-device", fmt.Sprintf("%s,netdev=%s,romfile=,addr=%02x.0,mac=52:54:00:00:%02x:01", c.Model, inside.Cable(i), 4+i, wire),
 			"-device", fmt.Sprintf("virtio-net-pci,netdev=peer%d,romfile=,addr=%02x.0,mac=52:54:00:00:%02x:02", i, 10+i, wire))
 	}
 	return append(args, cfg.Options...)

@@ -168,7 +168,8 @@ func TestVMSuite(t *testing.T) {
 				return linktest.Wire{
 					Link: reopen(t), Peer: peer, PeerMAC: peer.mac, PadTo: 60, Timeout: wireTime, LossUncounted: true, Reopen: reopen,
 					// The kernel drops a tag with nothing behind it, and nobody pads here.
-					MinFrame: frameHeader + vlanTag,
+					MinFrame:   frameHeader + vlanTag,
+					SetCarrier: func(up bool) { card.SetCable(t, up) },
 				}
 			})
 		})

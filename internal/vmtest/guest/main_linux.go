@@ -24,9 +24,6 @@ import (
 	"github.com/oobnet/oobnet/internal/vmtest/inside"
 )
 
-// resultPort is where the host reads events and the output of tests.
-const resultPort = "/dev/ttyS1"
-
 func main() {
 	if os.Getpid() != 1 {
 		fmt.Fprintln(os.Stderr, "guest: this is the first process of a virtual machine: see internal/vmtest")
@@ -47,11 +44,12 @@ func run() error {
 	if err := mountAll(); err != nil {
 		return err
 	}
-	out, err := openPort(resultPort)
+	results, err := inside.OpenPort(inside.ResultPort)
 	if err != nil {
 		return err
 	}
-	defer out.drain()
+	defer inside.Drain(results)
+	out := &port{f: results}
 	plan, err := prepare()
 	if err != nil {
 		out.event(inside.Event{Kind: inside.Fatal, Text: err.Error()})
@@ -188,26 +186,6 @@ type port struct {
 	midLine bool // what was written last ended no line
 }
 
-// openPort opens a serial port that hands on bytes as they are.
-func openPort(name string) (*port, error) {
-	f, err := os.OpenFile(name, os.O_RDWR|unix.O_NOCTTY, 0)
-	if err != nil {
-		return nil, err
-	}
-	t, err := unix.IoctlGetTermios(int(f.Fd()), unix.TCGETS)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", name, err)
-	}
-	t.Oflag &^= unix.OPOST
-	t.Lflag &^= unix.ECHO | unix.ICANON | unix.ISIG
-	// QEMU keeps to no speed, but the driver waits as long as one needs.
-	t.Cflag = t.Cflag&^unix.CBAUD | unix.B115200
-	if err := unix.IoctlSetTermios(int(f.Fd()), unix.TCSETS, t); err != nil {
-		return nil, fmt.Errorf("%s: %w", name, err)
-	}
-	return &port{f: f}, nil
-}
-
 // Write hands on what a test prints.
 func (p *port) Write(b []byte) (int, error) {
 	p.mu.Lock()
@@ -236,12 +214,6 @@ func (p *port) event(e inside.Event) {
 	if _, err := p.write([]byte(line)); err != nil {
 		fmt.Fprintln(os.Stderr, "guest:", err)
 	}
-}
-
-// drain waits until all has left the port.
-func (p *port) drain() {
-	const wait = 1 // TCSBRK with an argument other than 0 is tcdrain
-	_ = unix.IoctlSetInt(int(p.f.Fd()), unix.TCSBRK, wait)
 }
 
 // watch kills a process whose time is over. One that does not die then hangs in

@@ -15,6 +15,23 @@ type Card struct {
 	Address string // on PCI, as 0000:00:04.0
 	Peer    string // address of the card at the other end of the wire, which the kernel drives
 	Driver  string // what the card was bound to when the tests began
+	Cable   string // QEMU's name of its end of the wire
+}
+
+// SetCable plugs the card's cable in or pulls it, until the test ends. The card
+// sees it soon after, and its peer never: they are at different ports of a hub.
+func (c Card) SetCable(t testing.TB, in bool) {
+	t.Helper()
+	if !in {
+		t.Cleanup(func() {
+			if err := inside.SetCable(c.Cable, true); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	if err := inside.SetCable(c.Cable, in); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // Cards returns the cards that this virtual machine has for tests, in order of

@@ -4,6 +4,8 @@
 // [Bind].
 package inside
 
+import "fmt"
+
 // PlanFile is where the host puts the plan, as JSON.
 const PlanFile = "/plan.json"
 
@@ -25,7 +27,11 @@ type Card struct {
 	Address string // on PCI, as 0000:00:04.0
 	Peer    string // address of the card at the other end, for the guest's kernel
 	Driver  string // the driver to give it before the first run
+	Cable   string // QEMU's name of its end of the wire
 }
+
+// Cable is QEMU's name of the end of a wire that card i, from 0, is at.
+func Cable(i int) string { return fmt.Sprintf("card%d", i) }
 
 // Run is a test binary and how to call it.
 type Run struct {
