@@ -75,7 +75,7 @@
 // with the GPL, that of a filter too, and before Linux 6.14 it makes no tail calls.
 // While the link is open, the device takes the time of all frames (`ethtool -T`
 // tells whether it can); what it took before it takes again after Close. Each
-// frame costs some 50 ns more in the kernel. A filter that leaves metadata of
+// frame costs some 150 ns more (veth, Linux 6.18). A filter that leaves metadata of
 // its own before a frame keeps it, and the frame has no time.
 //
 // # Requests for frames to send

@@ -62,7 +62,6 @@ type queue struct {
 	errGone, errDown, errFailed error // made once: the fast path allocates nothing
 
 	// Receive side.
-	stamped   bool // frames may have their time before them
 	polled    [2]unix.PollFd
 	sleeping  atomic.Uint32 // 1 while the receive side is, or is about to be, in poll; read by Wake
 	woken     atomic.Uint32 // 1 from a Wake until a WaitReceive has seen it
@@ -72,9 +71,6 @@ type queue struct {
 	mappedRings
 
 	// Send side.
-	txFlags     link.Flags         // requests that are honoured
-	refused     link.Flags         // those that are not
-	txRoom      uint16             // for requests before each frame, bytes
 	unsent      [unsentRoom]uint32 // refused frames, taken back by Reclaim
 	unsentCount int
 	again       bool  // the kernel would take no more at the last doorbell
@@ -85,6 +81,10 @@ type queue struct {
 	txInvalid   atomic.Uint64
 	txDropped   atomic.Uint64
 	txCalls     atomic.Uint64
+
+	stamped bool       // received frames may have their time before them
+	txFlags link.Flags // requests for frames to send that are honoured
+	txRoom  uint16     // for requests before each frame to send, bytes
 
 	drained int // next buffer that Drain looks at
 	last    unix.XDPStatistics
@@ -119,7 +119,7 @@ func newQueue(l *Link, id, slot int) (q *queue, err error) {
 func (q *queue) start(m *link.Memory, held []uint16) error {
 	layout := m.Layout()
 	q.memory, q.held = m, held
-	q.txFlags, q.refused, q.txRoom = q.link.requests.flags, needed&^q.link.requests.flags, uint16(q.link.requests.room)
+	q.txFlags, q.txRoom = q.link.requests.flags, uint16(q.link.requests.room)
 	q.stamped = q.link.capabilities.RXClock != link.ClockNone
 	q.shift = uint32(bits.TrailingZeros(uint(layout.BufferSize)))
 	q.polled = [2]unix.PollFd{{Fd: int32(q.rxFD), Events: unix.POLLIN}, {Fd: int32(q.wakeFD), Events: unix.POLLIN}}
@@ -177,6 +177,17 @@ func (q *queue) close() error {
 
 // Receive implements link.Queue.
 func (q *queue) Receive(frames []link.Frame) int {
+	n := q.take(frames)
+	if q.stamped {
+		q.takeStamps(frames[:n])
+	}
+	return n
+}
+
+// take is Receive without times.
+//
+//oobnet:hot
+func (q *queue) take(frames []link.Frame) int {
 	n := q.rx.ready(uint32(len(frames)))
 	if n == 0 {
 		return 0
@@ -211,9 +222,6 @@ func (q *queue) Receive(frames []link.Frame) int {
 	q.rx.release(n)
 	if bad := n - uint32(good); bad > 0 {
 		q.rxInvalid.Add(uint64(bad))
-	}
-	if q.stamped {
-		q.takeStamps(frames[:good])
 	}
 	return good
 }

@@ -11,56 +11,68 @@ import (
 // Send implements link.Queue. A frame whose buffer the device already has is
 // taken and counted as invalid; the buffer comes back once.
 func (q *queue) Send(frames []link.Frame) int {
-	n := int(q.tx.free(uint32(len(frames))))
-	mark := uint16(q.slot*2 + markSend)
-	var put uint32
-	bad, taken := 0, 0
-	for ; taken < n; taken++ {
-		f := &frames[taken]
-		exists := int(f.Index) < len(q.held)
-		if exists && q.held[f.Index] != 0 {
-			bad++
-			continue
-		}
-		carried := exists && q.carries(f)
-		if !carried && q.unsentCount == unsentRoom {
-			break
-		}
-		if exists {
-			q.held[f.Index] = mark
-		}
-		if !carried {
-			q.unsent[q.unsentCount] = f.Index
-			q.unsentCount++
-			bad++
-			continue
-		}
-		off, options := f.Off, uint32(0)
-		if q.txRoom != 0 {
-			off, options = q.request(f)
-		}
-		*q.tx.slot(q.tx.prod + put) = unix.XDPDesc{Addr: uint64(f.Index)<<q.shift + uint64(off), Len: uint32(f.Len), Options: options}
-		put++
+	free := frames[:q.tx.free(uint32(len(frames)))]
+	var taken, put int
+	if q.txRoom == 0 {
+		taken, put = q.put(free)
+	} else {
+		taken, put = q.putRequests(free)
 	}
 	if put > 0 {
-		q.tx.publish(put)
+		q.tx.publish(uint32(put))
 	}
-	if bad > 0 {
+	if bad := taken - put; bad > 0 {
 		q.txInvalid.Add(uint64(bad))
 	}
 	return taken
 }
 
-// carries says whether the kernel would send the frame. One that it would not
-// must not reach the ring: it vanishes there without a completion.
-func (q *queue) carries(f *link.Frame) bool {
-	if int(f.Len) < ethernetHeader || !q.memory.Valid(*f) || f.Flags&q.refused != 0 {
+// put puts frames into free slots of the ring, without publishing them. It
+// returns how many it took and how many of these it put there.
+//
+//oobnet:hot
+func (q *queue) put(frames []link.Frame) (taken, put int) {
+	mark := uint16(q.slot*2 + markSend)
+	for taken = range frames {
+		f := &frames[taken]
+		exists := int(f.Index) < len(q.held)
+		if exists && q.held[f.Index] != 0 {
+			continue
+		}
+		if !exists || !q.carries(f, needed) {
+			if !q.refuse(f.Index, mark) {
+				return taken, put
+			}
+			continue
+		}
+		q.held[f.Index] = mark
+		*q.tx.slot(q.tx.prod + uint32(put)) = unix.XDPDesc{Addr: uint64(f.Index)<<q.shift + uint64(f.Off), Len: uint32(f.Len)}
+		put++
+	}
+	return len(frames), put
+}
+
+// refuse keeps a frame that is not sent for Reclaim, if there is room.
+func (q *queue) refuse(index uint32, mark uint16) bool {
+	if q.unsentCount == unsentRoom {
 		return false
 	}
-	if f.Flags&link.FlagChecksumOffload != 0 {
-		if _, _, ok := datagram(q.memory.Bytes(*f)); !ok {
-			return false
-		}
+	if int(index) < len(q.held) {
+		q.held[index] = mark
+	}
+	q.unsent[q.unsentCount] = index
+	q.unsentCount++
+	return true
+}
+
+// carries says whether the kernel would send the frame, which is to have none of
+// some flags. One that it would not must not reach the ring: it vanishes there
+// without a completion.
+//
+//oobnet:hot
+func (q *queue) carries(f *link.Frame, none link.Flags) bool {
+	if int(f.Len) < ethernetHeader || !q.memory.Valid(*f) || f.Flags&none != 0 {
+		return false
 	}
 	over := int(f.Len) - ethernetHeader - q.link.dev.mtu
 	if over <= 0 {

@@ -96,10 +96,45 @@ func probeRequests(size int) (int, error) {
 // needed are the flags that mean something to be done to a frame.
 const needed = link.FlagVLANStripped | link.FlagChecksumOffload | link.FlagLaunchTime
 
+// putRequests is put where frames have room for requests.
+//
+//oobnet:hot
+func (q *queue) putRequests(frames []link.Frame) (taken, put int) {
+	mark := uint16(q.slot*2 + markSend)
+	for taken = range frames {
+		f := &frames[taken]
+		exists := int(f.Index) < len(q.held)
+		if exists && q.held[f.Index] != 0 {
+			continue
+		}
+		if !exists || !q.carries(f, needed&^q.txFlags) || !q.possible(f) {
+			if !q.refuse(f.Index, mark) {
+				return taken, put
+			}
+			continue
+		}
+		q.held[f.Index] = mark
+		off, options := q.request(f)
+		*q.tx.slot(q.tx.prod + uint32(put)) = unix.XDPDesc{Addr: uint64(f.Index)<<q.shift + uint64(off), Len: uint32(f.Len), Options: options}
+		put++
+	}
+	return len(frames), put
+}
+
+// possible says whether there is what the frame's flags ask something for.
+func (q *queue) possible(f *link.Frame) bool {
+	if f.Flags&link.FlagChecksumOffload == 0 {
+		return true
+	}
+	_, _, ok := datagram(q.memory.Bytes(*f))
+	return ok
+}
+
 // request writes what a frame's flags ask for before the frame, and returns
 // where the frame starts now and the descriptor's options. One that stands too
 // close to the start of its buffer moves: the kernel takes no frame without the
-// room, asked or not. That the frame still fits, carries has seen.
+// room, asked or not. Frames are shorter than buffers by more than that: see
+// Link.checkLayout.
 //
 //oobnet:hot
 func (q *queue) request(f *link.Frame) (off uint16, options uint32) {
@@ -134,7 +169,7 @@ func requestChecksum(frame, request []byte) bool {
 	start, end, ok := datagram(frame)
 	switch {
 	case !ok:
-		return false // carries has refused it
+		return false // see possible
 	case end == len(frame):
 		binary.NativeEndian.PutUint16(request[requestChecksumStart:], uint16(start))
 		binary.NativeEndian.PutUint16(request[requestChecksumAt:], wire.UDPChecksumAt)

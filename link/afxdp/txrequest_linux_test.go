@@ -188,7 +188,7 @@ func TestRequestLayout(t *testing.T) {
 	slots := make([]unix.XDPDesc, minRing)
 	l := &Link{dev: &device{mtu: 1500}}
 	q := &queue{link: l, memory: mem, held: make([]uint16, layout.Buffers()), shift: 11}
-	q.txFlags, q.refused, q.txRoom = link.FlagChecksumOffload|link.FlagLaunchTime, link.FlagVLANStripped, requestLong
+	q.txFlags, q.txRoom = link.FlagChecksumOffload|link.FlagLaunchTime, requestLong
 	q.tx = ring[unix.XDPDesc]{producer: &producer, consumer: &consumer, flags: &flags, slots: unsafe.Pointer(unsafe.SliceData(slots)), size: minRing}
 	content := partial(&netnstest.Wire{A: &netnstest.Host{}, B: &netnstest.Host{}}, make([]byte, 5), 7, 0)
 	const udp = ethernetHeader + vlanTag + ipv4Header
