@@ -26,6 +26,7 @@ type latmusFlags struct {
 	period, abort, seconds                 string
 	gnuplot, hdr, svg, html                string
 	json, histogram, quiet                 bool
+	memory                                 int64
 }
 
 func latmusCommand() *cobra.Command {
@@ -44,8 +45,11 @@ same, and says where the time went in the own stack:
 
 Its packets are latmus's, so the peer may be one: give both the same -S and -p.
 Alone it runs both sides in one process over a wire in memory and needs no
-privileges. With -i it runs over AF_XDP (as root). With --rtt it measures round
-trips to an echo: any UDP echo at the port, or oobnet latmus --echo.
+privileges; with --veth over a veth pair between two namespaces (as root). With -i
+it runs over AF_XDP, or over VFIO on a NIC that is named by its PCI address. With
+--rtt it measures round trips to an echo: any UDP echo at the port, or oobnet
+latmus --echo. With --poll manual nothing sleeps in wait for a packet: the thread
+that sends also moves the device, as a controller does.
 The column msw (mode switches in EVL) counts packets that went in-band, overrun
 activations that were left out.
 
@@ -53,13 +57,16 @@ Exit codes: 1 for an error, 99 when the peer fell silent, 102 when a figure was
 over -A, 103 for results that cannot be.`,
 		Example: `  oobnet latmus -T 10
   oobnet latmus --rtt --vs kernel --stress gc -T 60 --html report.html
-  sudo oobnet latmus -i eth1 --addr 192.0.2.1/24 -E 192.0.2.2 -g histogram.txt`,
+  sudo oobnet latmus --veth --rtt --vs kernel --poll manual -P 0 --stress gc,flood -T 60
+  sudo oobnet latmus -i eth1 --addr 192.0.2.1/24 -E 192.0.2.2 -g histogram.txt
+  sudo oobnet latmus -i 0000:03:00.0 --addr 192.0.2.1/24 --echo`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error { return runLatmus(c, &f) },
 	}
 	s := c.Flags()
 	s.SortFlags = false
-	s.StringVarP(&f.Interface, "interface", "i", "", "run over AF_XDP on this interface")
+	s.StringVarP(&f.Interface, "interface", "i", "", "run over AF_XDP on this interface, or over VFIO on the NIC at this PCI address")
+	s.BoolVar(&f.Veth, "veth", false, "run over a veth pair that is made for it")
 	s.StringVarP(&f.Interface, "oob-link", "L", "", "the same, as EVL's latmus has it")
 	s.StringVar(&f.addr, "addr", "", "the stack's address and prefix length on the interface")
 	s.StringVarP(&f.peer, "peer", "E", "", "address of the peer")
@@ -74,8 +81,10 @@ over -A, 103 for results that cannot be.`,
 	s.Uint16Var(&f.Port, "port", latmus.Port, "UDP port at both ends")
 	s.IntVarP(&f.Priority, "priority", "P", latmus.DefaultPriority, "SCHED_FIFO priority of the threads, 1 to 99; 0: ordinary")
 	s.IntVarP(&f.CPU, "cpu", "c", -1, "core to pin the threads to (default none)")
-	s.StringVar(&f.poll, "poll", "adaptive", "how the device waits: adaptive, busy, block, or the longest wait, such as 5ms")
+	s.IntVar(&f.PeerCPU, "peer-cpu", -1, "core to pin those of a peer in this process to (default none)")
+	s.StringVar(&f.poll, "poll", "adaptive", "how the device waits: adaptive, busy, block, the longest wait, such as 5ms, or manual")
 	s.DurationVar(&f.Spin, "spin", 0, "wait with open eyes for so long, before sleep and before an activation")
+	s.Int64Var(&f.memory, "memory", 0, "MiB to use before garbage is collected; 0: as Go does")
 	s.StringVarP(&f.abort, "max-abort", "A", "0", "end when a figure exceeds this: us, or with a unit (default never)")
 	s.DurationVar(&f.Silence, "watchdog", latmusSilence, "end when no packet has come for so long; 0: never")
 	s.IntVarP(&f.Lines, "lines", "l", latmus.DefaultLines, "lines between two headings; 0: one heading")
@@ -145,6 +154,7 @@ func (f *latmusFlags) read(c *cobra.Command) (err error) {
 	default:
 		return fmt.Errorf("--vs %q: want kernel", f.versus)
 	}
+	f.Memory = f.memory << 20
 	if !f.json && !f.quiet {
 		f.Out = c.OutOrStdout()
 	}

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"net/netip"
 	"strings"
 	"testing"
 
@@ -32,10 +33,12 @@ func latmusOn(ctx context.Context, h *netns.Host, args string) func() (latmus.Re
 	}
 }
 
+// TestLatmusOverAFXDP runs longer than a second: a question of the side that was
+// there first, for the other's address, is repeated after that.
 func TestLatmusOverAFXDP(t *testing.T) {
 	w := testWire(t)
-	a := latmusOn(t.Context(), w.A, "--addr 192.0.2.1/24 -E 192.0.2.2 -T 1")
-	b := latmusOn(t.Context(), w.B, "--addr 192.0.2.2/24 -E 192.0.2.1 -T 1")
+	a := latmusOn(t.Context(), w.A, "--addr 192.0.2.1/24 -E 192.0.2.2 -T 2.5")
+	b := latmusOn(t.Context(), w.B, "--addr 192.0.2.2/24 -E 192.0.2.1 -T 2.5")
 	ra, erra := a()
 	rb, errb := b()
 	if erra != nil || errb != nil {
@@ -65,6 +68,49 @@ func TestLatmusRoundTripsOverAFXDP(t *testing.T) {
 	}
 	if len(r.Figures) != 6 || r.Figures[5].Count == 0 || r.Lost+r.Demoted != 0 {
 		t.Errorf("%+v", r)
+	}
+}
+
+// TestLatmusAndTheKernelOverAFXDP: the kernel has an address of its own on the
+// interface, and our echo answers both. What floods is answered to both stages.
+func TestLatmusAndTheKernelOverAFXDP(t *testing.T) {
+	w := testWire(t)
+	if err := w.B.AddAddr(netip.MustParsePrefix("192.0.2.3/24")); err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
+	echo := latmusOn(ctx, w.A, "--addr 192.0.2.1/24 --echo --stress gc")
+	r, err := latmusOn(ctx, w.B, "--addr 192.0.2.2/24 -E 192.0.2.1 --rtt --vs kernel --stress flood -T 600ms")()
+	stop()
+	if e, eerr := echo(); err != nil || eerr != nil || e.Received < r.Sent+r.KernelSent {
+		t.Fatal(err, eerr, e.Received)
+	}
+	if len(r.Figures) != 7 || r.Figures[5].Count == 0 || r.Figures[6].Count == 0 || r.Lost+r.Demoted != 0 || r.MaxRatio == 0 {
+		t.Errorf("%+v", r)
+	}
+}
+
+// TestLatmusOverAWireOfItsOwn: both sides in this process, over a veth pair that is
+// made and removed, with sockets of the kernel over another; in threads and in
+// manual mode.
+func TestLatmusOverAWireOfItsOwn(t *testing.T) {
+	testWire(t) // or skip
+	for _, args := range []string{"", "--poll manual", "--rtt --vs kernel --stress all", "--rtt --vs kernel --stress gc,flood --poll manual"} {
+		out, _, err := command(t.Context(), append(strings.Fields("latmus --veth --json -P 0 -p 4000 -T 600ms"), strings.Fields(args)...)...)
+		if err != nil {
+			t.Fatalf("%s: %v", args, err)
+		}
+		var r latmus.Report
+		if err := json.Unmarshal([]byte(out), &r); err != nil {
+			t.Fatal(err)
+		}
+		if r.Sent == 0 || r.Received == 0 || r.Lost+r.Duplicates+r.BadCRC+r.Demoted+r.InBand+r.Odd != 0 || !strings.Contains(r.Link, "copy") {
+			t.Errorf("%s: %+v", args, r)
+		}
+		if strings.Contains(args, "kernel") && (r.Figures[6].Count == 0 || r.MaxRatio == 0) {
+			t.Errorf("%s: nothing from the kernel's sockets: %+v", args, r.Figures)
+		}
 	}
 }
 

@@ -25,7 +25,10 @@ func TestLatmusBadInputIsOneLineWithTheWayOut(t *testing.T) {
 		{"--vs windows", "kernel"},
 		{"--vs kernel", "--rtt"},
 		{"--stress hail", "gc, memory, flood"},
-		{"--poll manual", "adaptive"},
+		{"--poll manual", "-P 0"},
+		{"--veth -i lo --addr 192.0.2.1/24 -E 192.0.2.2", "leave -i out"},
+		{"-i 0000:ff:1f.7 --addr 192.0.2.1/24 -E 192.0.2.2", "0000:ff:1f.7"},
+		{"-i lo --addr 192.0.2.1/24 --echo --stress flood", "nobody to flood"},
 		{"-i lo --addr 192.0.2.1/24 --echo --rtt", "--echo"},
 	} {
 		stdout, _, err := command(t.Context(), append([]string{"latmus"}, strings.Fields(c.args)...)...)

@@ -113,13 +113,13 @@ func (t *tally) left(s *stack.IOTimes, rtt bool) {
 		t.inBand++
 		return
 	}
-	t.record(txSched, s.Queuing-s.Delivery)
-	t.record(txUser, s.Device-s.Delivery)
 	d := t.bySendID(s.ID)
-	if d == nil {
+	if d == nil { // a greeting, or written down nowhere
 		t.unmatched++
 		return
 	}
+	t.record(txSched, s.Queuing-s.Delivery)
+	t.record(txUser, s.Device-s.Delivery)
 	t.sent[d.seq%logRoom] = *s
 	if !rtt {
 		t.worst.offer(outward(d, s))
@@ -129,6 +129,9 @@ func (t *tally) left(s *stack.IOTimes, rtt bool) {
 func (t *tally) came(a *arrival, rtt bool) {
 	if a.bad {
 		t.badCRC++
+		return
+	}
+	if a.seq == greeting {
 		return
 	}
 	t.received++

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -22,7 +23,7 @@ import (
 // short is a run that is long enough for one line of figures.
 func short() Options {
 	return Options{
-		Period: 2 * time.Millisecond, Duration: 1200 * time.Millisecond, Size: DefaultSize, Port: Port, CPU: -1,
+		Period: 2 * time.Millisecond, Duration: 1200 * time.Millisecond, Size: DefaultSize, Port: Port, CPU: -1, PeerCPU: -1,
 		Cells: DefaultCells, Lines: DefaultLines, Worst: 3, Silence: 20 * time.Second,
 	}
 }
@@ -193,6 +194,49 @@ func TestRoundTripsAndTheKernels(t *testing.T) {
 		if !strings.Contains(text.String(), want) {
 			t.Errorf("no %q in\n%s", want, text.String())
 		}
+	}
+}
+
+// TestManualMode: no thread but the application's own, both ways.
+func TestManualMode(t *testing.T) {
+	leaktest.Check(t)
+	o := short()
+	o.Poll, o.Duration = link.Manual, 500*time.Millisecond
+	r, err := Run(t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r.Sent == 0 || r.Received == 0 || r.Lost+r.Duplicates+r.BadCRC+r.InBand+r.Odd+r.SendErrors+r.Demoted+r.Unlogged != 0 || r.Poll != "manual" {
+		t.Errorf("%+v", r)
+	}
+	o.RTT, o.Kernel = true, runtime.GOOS == "linux"
+	o.Memory = 1 << 30
+	if r, err = Run(t.Context(), o); err != nil {
+		t.Fatal(err)
+	}
+	if rtt := r.Figures[5]; r.Sent == 0 || rtt.Count != r.Sent || r.Lost+r.Demoted+r.InBand != 0 {
+		t.Errorf("%+v, %+v", r, rtt)
+	}
+	if o.Kernel && (r.KernelSent == 0 || r.Figures[6].Count == 0 || r.KernelLost != r.KernelSent-r.Figures[6].Count) {
+		t.Errorf("the kernel's: %d sent, %d lost, %+v", r.KernelSent, r.KernelLost, r.Figures[6])
+	}
+}
+
+func TestSpareProcsAreGivenBack(t *testing.T) {
+	t.Setenv("GOMAXPROCS", "")
+	before := runtime.GOMAXPROCS(0)
+	undo := spareProcs()
+	if n := runtime.GOMAXPROCS(0); n != runtime.NumCPU()+spare {
+		t.Errorf("%d, want %d", n, runtime.NumCPU()+spare)
+	}
+	undo()
+	if n := runtime.GOMAXPROCS(0); n != before {
+		t.Errorf("%d afterwards, want %d", n, before)
+	}
+	t.Setenv("GOMAXPROCS", "3") // asked for: left alone
+	spareProcs()()
+	if n := runtime.GOMAXPROCS(0); n != before {
+		t.Errorf("%d, want %d as before", n, before)
 	}
 }
 

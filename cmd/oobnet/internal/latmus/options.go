@@ -33,8 +33,11 @@ const (
 
 // Options of a run, checked by Check.
 type Options struct {
-	// Interface to run on over AF_XDP; empty: two stacks over a wire in memory.
+	// Interface to run on over AF_XDP, or the PCI address of a NIC to run on over
+	// VFIO; empty: two stacks over a wire in memory, or over a veth pair between
+	// two namespaces, with Veth.
 	Interface string
+	Veth      bool
 	// Addr is the stack's address on Interface, VLAN its id or 0.
 	Addr netip.Prefix
 	VLAN uint16
@@ -50,8 +53,15 @@ type Options struct {
 	Size     int           // of the payload, bytes
 	Port     uint16
 	Priority int // of the threads in SCHED_FIFO, 0: ordinary
-	CPU      int // to pin the threads to; negative: none
-	Poll     link.PollMode
+	// CPU to pin the threads to, PeerCPU those of a peer in this process;
+	// negative: none.
+	CPU, PeerCPU int
+	// Poll is how the device waits. Manual: its threads are the one that sends
+	// and, in this process, the one that answers, which never sleeps.
+	Poll link.PollMode
+	// Memory holds collection off until the program uses so many bytes; 0: it
+	// collects as Go does.
+	Memory int64
 	// Spin is how long a thread waits with its eyes open before its packet or
 	// its activation comes.
 	Spin time.Duration
@@ -79,12 +89,16 @@ type Options struct {
 // Check returns an error that says what is wrong with which flag, and the way out.
 func (o *Options) Check() error {
 	switch {
+	case o.Interface != "" && o.Veth:
+		return errors.New("--veth makes a wire of its own: leave -i out")
 	case o.Interface == "" && (o.Addr.IsValid() || o.Peer.IsValid() || o.Echo):
-		return errors.New("--addr, -E and --echo want an interface: name it by -i, or leave them out to measure in memory")
+		return errors.New("--addr, -E and --echo want an interface: name it by -i, or leave them out to measure in memory or over --veth")
 	case o.Interface != "" && !o.Addr.IsValid():
 		return fmt.Errorf("-i %s without --addr: give the stack an address of its own there, such as --addr 192.0.2.1/24", o.Interface)
 	case o.Interface != "" && !o.Echo && !o.Peer.IsValid():
 		return fmt.Errorf("-i %s without -E: name the peer that runs the same, such as -E 192.0.2.2; or be an echo, by --echo", o.Interface)
+	case o.Echo && o.Stress.Flood:
+		return errors.New("--echo with --stress flood: an echo knows nobody to flood: flood from the other host, by --rtt --stress flood there")
 	case o.Echo && (o.RTT || o.Peer.IsValid()):
 		return errors.New("--echo with --rtt or -E: an echo answers whoever asks; run --rtt -E on the other host")
 	case o.Peer.IsValid() && o.Peer == o.Addr.Addr():
@@ -101,10 +115,10 @@ func (o *Options) Check() error {
 		return fmt.Errorf("-H %d: want 1 to %d cells of 1 us", o.Cells, MaxCells)
 	case o.Worst < 0 || o.Worst > MaxWorst:
 		return fmt.Errorf("--worst %d: want 0 to %d", o.Worst, MaxWorst)
-	case o.Duration < 0 || o.Abort < 0 || o.Silence < 0 || o.Spin < 0 || o.Lines < 0:
-		return errors.New("negative -T, -A, -l, --watchdog or --spin: want 0 or more")
-	case o.Poll == link.Manual:
-		return errors.New("--poll manual: the threads of the device are part of what is measured: want adaptive, busy or block")
+	case o.Duration < 0 || o.Abort < 0 || o.Silence < 0 || o.Spin < 0 || o.Lines < 0 || o.Memory < 0:
+		return errors.New("negative -T, -A, -l, --watchdog, --spin or --memory: want 0 or more")
+	case o.Poll == link.Manual && o.Priority > 0 && !o.RTT && !o.Echo:
+		return fmt.Errorf("--poll manual with -P %d: a thread of SCHED_FIFO that waits for its peer with its eyes open would keep the kernel from bringing the packets: add -P 0, or --rtt", o.Priority)
 	case o.Poll == link.Busy && o.Priority > 0 && o.spinners() >= runtime.NumCPU():
 		return fmt.Errorf("--poll busy with -P %d on %d cores: %d spinning threads of SCHED_FIFO would leave no core to anybody: add -P 0, or let the device wait (--poll adaptive)",
 			o.Priority, runtime.NumCPU(), o.spinners())

@@ -45,6 +45,7 @@ const (
 // that waits for the peer's packets. They only write down what they see.
 type party struct {
 	o     *Options
+	cpu   int // for its threads; negative: any
 	conn  *udp.Conn
 	to    netip.AddrPort
 	cycle *rt.Cycle
@@ -58,6 +59,13 @@ type party struct {
 	firstError atomic.Pointer[error]
 	unlogged   atomic.Uint64 // found no room in a log
 
+	// device that the sending thread moves in manual mode, else nil.
+	device *stack.Device
+	// latest is the number + 1 of the packet that came last: written where it is
+	// received, read by the sending thread.
+	latest   atomic.Uint64
+	switches int64 // involuntary ones when last counted: the receiving thread's
+
 	other   *kernel // takes every other packet; nil: none
 	mu      sync.Mutex
 	refused []string // of the receiving thread
@@ -65,20 +73,24 @@ type party struct {
 }
 
 // newParty opens the socket of a side.
-func newParty(o *Options, s *side, peer netip.Addr) (*party, error) {
+func newParty(o *Options, s *side, peer netip.Addr, cpu int) (*party, error) {
 	p := &party{
-		o: o, to: netip.AddrPortFrom(peer, o.Port),
+		o: o, cpu: cpu, to: netip.AddrPortFrom(peer, o.Port),
 		departures: ring.New[departure](logRoom), arrivals: ring.New[arrival](logRoom), txTimes: ring.New[stack.IOTimes](logRoom),
 	}
 	var err error
 	cfg := rt.Config{Period: o.Period, Spin: o.spin(), Name: "latmus.tx", Priority: o.Priority}
-	if o.CPU >= 0 {
-		cfg.CPUs = []int{o.CPU}
+	if cpu >= 0 {
+		cfg.CPUs = []int{cpu}
 	}
 	if p.cycle, err = rt.NewCycle(&cfg); err != nil {
 		return nil, err
 	}
-	if p.conn, err = s.listen(o, &udp.Config{Spin: o.Spin, TXTimes: logRoom}); err != nil {
+	socket := &udp.Config{Spin: o.Spin, TXTimes: logRoom}
+	if s.manual {
+		p.device, socket.Handler = s.device, p.handle
+	}
+	if p.conn, err = s.listen(o, socket); err != nil {
 		return nil, err
 	}
 	if err := p.conn.SetTimestamping(stack.TimeAll); err != nil {
@@ -87,33 +99,40 @@ func newParty(o *Options, s *side, peer netip.Addr) (*party, error) {
 	return p, nil
 }
 
+// thread are the options of one of the party's.
+func thread(o *Options, name string, cpu int) irt.Options {
+	opt := irt.Options{Name: name, Priority: o.Priority, TimerSlack: time.Nanosecond, Stack: rt.DefaultStack}
+	if cpu >= 0 {
+		opt.CPUs = []int{cpu}
+	}
+	return opt
+}
+
 // listenOn starts the threads that end with the socket.
 func (p *party) listenOn() {
-	opt := irt.Options{Name: "latmus.rx", Priority: p.o.Priority, TimerSlack: time.Nanosecond, Stack: rt.DefaultStack}
-	if p.o.CPU >= 0 {
-		opt.CPUs = []int{p.o.CPU}
+	if p.device == nil {
+		p.done.Add(1)
+		irt.Go(thread(p.o, "latmus.rx", p.cpu), p.refuse, func() {
+			defer p.done.Done()
+			p.receive()
+		})
 	}
-	p.done.Add(2)
-	irt.Go(opt, func(refused error) {
-		if refused != nil {
-			p.mu.Lock()
-			p.refused = append(p.refused, refused.Error())
-			p.mu.Unlock()
-		}
-	}, func() {
-		defer p.done.Done()
-		p.receive()
-	})
-	go func() {
-		defer p.done.Done()
-		p.collectTimes()
-	}()
+	p.done.Go(p.collectTimes)
+}
+
+// refuse keeps what the machine refused to a thread; nil: nothing.
+func (p *party) refuse(refused error) {
+	if refused != nil {
+		p.mu.Lock()
+		p.refused = append(p.refused, refused.Error())
+		p.mu.Unlock()
+	}
 }
 
 // receive is the receiving thread.
 func (p *party) receive() {
 	m := udp.Message{Buf: make([]byte, MaxSize+1)}
-	last := involuntary()
+	p.switches = involuntary()
 	for {
 		if err := p.conn.ReadMsg(&m); err != nil {
 			if errors.Is(err, net.ErrClosed) {
@@ -122,15 +141,25 @@ func (p *party) receive() {
 			p.fail(err) // an ICMP error of an earlier send: the next read waits
 			continue
 		}
-		a := arrival{times: m.Times, read: stack.Now()}
-		var ok bool
-		a.seq, ok = sequence(m.Buf[:m.N])
-		a.bad = !ok
+		p.arrived(m.Buf[:m.N], m.Times)
+	}
+}
+
+// arrived writes down a packet that the application has now.
+func (p *party) arrived(b []byte, t stack.IOTimes) {
+	a := arrival{times: t, read: stack.Now()}
+	var ok bool
+	a.seq, ok = sequence(b)
+	if a.bad = !ok; ok {
+		p.latest.Store(a.seq + 1)
+	}
+	// In manual mode what went in-band comes on another thread.
+	if p.device == nil || t.Device != 0 {
 		now := involuntary()
-		a.switches, last = now-last, now
-		if !p.arrivals.Push(&a) {
-			p.unlogged.Add(1)
-		}
+		a.switches, p.switches = now-p.switches, now
+	}
+	if !p.arrivals.Push(&a) {
+		p.unlogged.Add(1)
 	}
 }
 
@@ -161,9 +190,18 @@ func (p *party) send(ctx context.Context) error {
 	var seq uint64
 	last := int64(-1) // not read yet: the thread is the cycle's
 	return p.cycle.Run(ctx, func(t rt.Tick) error {
+		if p.device != nil {
+			if err := p.drain(); err != nil {
+				return err
+			}
+		}
 		if p.other != nil && t.Number%2 == 1 {
-			p.other.send(t)
+			p.other.turn()
 			return nil
+		}
+		if last < 0 {
+			last = involuntary()
+			p.switches = last
 		}
 		setSequence(packet, seq)
 		d := departure{seq: seq, planned: t.Planned, actual: t.Actual, begun: stack.Now()}
@@ -176,15 +214,37 @@ func (p *party) send(ctx context.Context) error {
 			p.sent.Add(1)
 		}
 		now := involuntary()
-		if last >= 0 {
-			d.switches = now - last
-		}
-		last = now
+		d.switches, last = now-last, now
 		if !p.departures.Push(&d) {
 			p.unlogged.Add(1)
 		}
-		return nil
+		switch {
+		case p.device == nil:
+			return nil
+		case p.o.RTT:
+			return p.pollFor(seq)
+		}
+		return p.poll(t.Planned)
 	})
+}
+
+const (
+	// greeting is the number of packets that are no part of a run, greetEvery and
+	// greetFor the pace and the length of it.
+	greeting   = 1 << 62
+	greetEvery = 20 * time.Millisecond
+	greetFor   = 2 * time.Second
+)
+
+// greet sends until the first answer comes: an echo that was just started answers
+// for its address before it listens. One that is not there costs packets, not the run.
+func (p *party) greet(ctx context.Context) {
+	packet := newPacket(p.o.Size)
+	setSequence(packet, greeting)
+	for end := time.Now().Add(greetFor); p.latest.Load() != greeting+1 && time.Now().Before(end) && ctx.Err() == nil; {
+		_, _ = p.conn.WriteToUDPAddrPort(packet, p.to) // an error of an earlier one
+		time.Sleep(greetEvery)
+	}
 }
 
 func (p *party) fail(err error) {

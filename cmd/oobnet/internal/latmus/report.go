@@ -70,6 +70,9 @@ type Report struct {
 
 	Figures []Figure    `json:"figures_ns"`
 	Worst   []*Exchange `json:"worst"`
+	// KernelSent went through sockets of the kernel, KernelLost were not answered.
+	KernelSent uint64 `json:"kernel_sent,omitempty"`
+	KernelLost uint64 `json:"kernel_lost,omitempty"`
 	// Ratio of the p99.9 and of the worst round trip to the kernel's.
 	P999Ratio float64 `json:"p999_to_kernel,omitempty"`
 	MaxRatio  float64 `json:"max_to_kernel,omitempty"`
@@ -146,7 +149,7 @@ func (r *Report) WriteText(w io.Writer) error {
 		fmt.Fprintf(w, "send errors %d, the first: %s\n", r.SendErrors, r.FirstError)
 	}
 	if r.MaxRatio > 0 {
-		fmt.Fprintf(w, "to kernel sockets: p99.9 %.2f, worst %.2f\n", r.P999Ratio, r.MaxRatio)
+		fmt.Fprintf(w, "to kernel sockets: p99.9 %.2f, worst %.2f; theirs sent %d, lost %d\n", r.P999Ratio, r.MaxRatio, r.KernelSent, r.KernelLost)
 	}
 	for _, s := range r.Refused {
 		fmt.Fprintf(w, "refused: %s\n", s)

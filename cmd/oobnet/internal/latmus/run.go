@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"runtime"
 	"strings"
@@ -24,27 +25,38 @@ func Run(ctx context.Context, o Options) (report *Report, err error) {
 	if err := o.Check(); err != nil {
 		return nil, err
 	}
-	near, far, err := openSides(&o)
+	defer spareProcs()()
+	w, err := openWire(&o)
 	if err != nil {
 		return nil, err
 	}
-	r := &run{o: &o, near: near, far: far, tally: newTally(&o)}
-	defer func() {
-		if far != nil {
-			err = errors.Join(err, far.close())
-		}
-		err = errors.Join(err, near.close())
-	}()
+	defer func() { err = errors.Join(err, w.close()) }()
+	r := &run{o: &o, wire: w, near: w.near, far: w.far, tally: newTally(&o)}
 	if o.Echo {
 		return r.echo(ctx)
 	}
 	return r.measure(ctx)
 }
 
+// spare is how many threads may run Go code beside one a core: where all are
+// busy, one that wakes up waits until another is preempted (package rt).
+const spare = 2
+
+// spareProcs sees to that, unless the environment says how many, and returns
+// what undoes it.
+func spareProcs() (undo func()) {
+	if os.Getenv("GOMAXPROCS") != "" {
+		return func() {}
+	}
+	before := runtime.GOMAXPROCS(runtime.NumCPU() + spare)
+	return func() { runtime.GOMAXPROCS(before) }
+}
+
 // run is one run.
 type run struct {
 	o         *Options
-	near, far *side // far: in memory
+	wire      *wire
+	near, far *side // of the wire
 	party     *party
 	tally     *tally
 	pages     *pages
@@ -81,11 +93,25 @@ func (r *run) echo(ctx context.Context) (*Report, error) {
 		ctx, cancel = context.WithTimeout(ctx, r.o.Duration)
 		defer cancel()
 	}
+	stop := func() error { return nil }
+	if r.near.manual {
+		stop = startAnswers(r.o, r.near, r.o.CPU, nil, r.refuse)
+	}
+	stopStress := r.o.Stress.start(nil)
 	r.begin()
 	<-ctx.Done()
+	stopStress()
+	err = stop()
 	out := r.describe()
 	out.Received = c.Stats().Received
-	return out, c.Close()
+	return out, errors.Join(err, c.Close())
+}
+
+// refuse keeps what the machine refused to the thread of an echo; nil: nothing.
+func (r *run) refuse(err error) {
+	if err != nil {
+		r.wire.notes.add(err)
+	}
 }
 
 func (r *run) begin() {
@@ -93,14 +119,10 @@ func (r *run) begin() {
 	r.receivedAt = r.started
 	out := r.o.Out
 	if out == nil {
-		out = discard{}
+		out = io.Discard
 	}
 	r.pages = &pages{out: out, o: r.o}
 }
-
-type discard struct{}
-
-func (discard) Write(b []byte) (int, error) { return len(b), nil }
 
 // measure runs the exchange.
 func (r *run) measure(ctx context.Context) (_ *Report, err error) {
@@ -108,16 +130,16 @@ func (r *run) measure(ctx context.Context) (_ *Report, err error) {
 	if r.far != nil {
 		peer = r.far.addr.Addr()
 	}
-	if r.party, err = newParty(r.o, r.near, peer); err != nil {
+	if r.party, err = newParty(r.o, r.near, peer, r.o.CPU); err != nil {
 		return nil, err
 	}
 	r.party.listenOn()
 	defer func() { err = errors.Join(err, r.party.close()) }()
 	if r.o.Kernel {
-		if r.party.other, err = newKernel(r.o); err != nil {
+		if r.party.other, err = newKernel(r.o, r.wire); err != nil {
 			return nil, err
 		}
-		defer r.party.other.close()
+		defer func() { err = errors.Join(err, r.party.other.close()) }()
 	}
 	// Those who answer are there before those who ask.
 	stopFar, err := r.startFar(ctx)
@@ -131,30 +153,50 @@ func (r *run) measure(ctx context.Context) (_ *Report, err error) {
 		}
 		return nil, err
 	}
-	stopStress := r.o.Stress.start(r.flood())
+	if r.o.RTT {
+		stop := r.near.move()
+		r.party.greet(ctx)
+		if err := stop(); err != nil {
+			return nil, err
+		}
+	}
+	var floods []func()
+	if r.o.Stress.Flood {
+		if floods, err = r.wire.floods(); err != nil {
+			return nil, err
+		}
+	}
+	stopStress := r.o.Stress.start(floods)
 	defer stopStress()
 	r.begin()
-	return r.exchange(ctx)
+	if r.o.Memory == 0 {
+		return r.exchange(ctx)
+	}
+	var out *Report
+	rt.QuietUnder(r.o.Memory, func() { out, err = r.exchange(ctx) })
+	return out, err
 }
 
-// startFar starts the peer in memory: an echo, or a party like the near one.
+// startFar starts the peer in this process: an echo, or a party like the near one.
 func (r *run) startFar(ctx context.Context) (stop func() error, err error) {
 	switch {
 	case r.far == nil:
 		return func() error { return nil }, nil
 	case r.o.RTT:
 		c, err := startEcho(r.o, r.far)
-		if err != nil {
-			return nil, err
+		if err != nil || !r.far.manual {
+			return c.Close, err
 		}
-		return c.Close, nil
+		answers := startAnswers(r.o, r.far, r.o.PeerCPU, r.party.other, r.refuse)
+		return func() error { return errors.Join(answers(), c.Close()) }, nil
 	}
-	p, err := newParty(r.o, r.far, r.near.addr.Addr())
+	p, err := newParty(r.o, r.far, r.near.addr.Addr(), r.o.PeerCPU)
 	if err != nil {
 		return nil, err
 	}
 	p.listenOn()
-	if err := r.far.solicit(ctx, r.near.addr.Addr()); err != nil {
+	near := r.near.move() // who answers the far side's question
+	if err := errors.Join(r.far.solicit(ctx, r.near.addr.Addr()), near()); err != nil {
 		return nil, errors.Join(err, p.close())
 	}
 	sending, cancel := context.WithCancel(ctx)
@@ -268,23 +310,6 @@ func (r *run) judge(now time.Time) error {
 	return nil
 }
 
-// flood returns a function that sends one packet to the near side's in-band
-// stage: to a port where nobody listens, which it answers by ICMP.
-func (r *run) flood() func() {
-	if !r.o.Stress.Flood || r.far == nil {
-		return nil
-	}
-	c, err := udp.Dial(r.far.stack, r.far.addrPort(0), r.near.addrPort(floodPort), nil)
-	if err != nil {
-		return nil
-	}
-	packet := make([]byte, MinSize)
-	return func() { _, _ = c.Write(packet) } // its errors are the answers
-}
-
-// floodPort is discard's (RFC 863): nobody listens there.
-const floodPort = 9
-
 // describe collects what there is to say, before the sides are closed.
 func (r *run) describe() *Report {
 	t, o := r.tally, r.o
@@ -301,6 +326,7 @@ func (r *run) describe() *Report {
 		out.CommandLine = strings.TrimSpace(string(b))
 	}
 	out.NIC = nicSettings(o.Interface)
+	out.Refused = append(out.Refused, r.wire.notes.all()...)
 	if p := r.party; p != nil {
 		out.Peer = p.to.Addr().String()
 		out.Sent, out.SendErrors, out.Unlogged = p.sent.Load(), p.sendErrors.Load(), p.unlogged.Load()
@@ -312,6 +338,10 @@ func (r *run) describe() *Report {
 		if o.RTT && !o.NoCheck && out.Sent > out.Received {
 			// The last ones are missing at the end of the sequence, too.
 			out.Lost = out.Sent - out.Received + t.order.duplicate
+		}
+		if k := p.other; k != nil {
+			out.KernelSent = k.sent.Load()
+			out.KernelLost = out.KernelSent - min(out.KernelSent, t.figures[kernelTrip].Count())
 		}
 		out.addFigures(t, o)
 	}

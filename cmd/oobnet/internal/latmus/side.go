@@ -5,19 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"time"
 
 	"github.com/oobnet/oobnet/arp"
 	"github.com/oobnet/oobnet/link"
-	"github.com/oobnet/oobnet/link/afxdp"
-	"github.com/oobnet/oobnet/link/loopback"
 	"github.com/oobnet/oobnet/proto/udp"
 	"github.com/oobnet/oobnet/stack"
-)
-
-// Addresses in memory (RFC 5737, documentation).
-var (
-	memoryNear = netip.MustParsePrefix("192.0.2.1/24")
-	memoryFar  = netip.MustParsePrefix("192.0.2.2/24")
 )
 
 // side is one stack with its device.
@@ -25,33 +18,12 @@ type side struct {
 	addr   netip.Prefix
 	stack  *stack.Stack
 	device *stack.Device
+	manual bool // the device has no threads
 }
 
-// openSides opens the side that measures and, in memory, its peer.
-func openSides(o *Options) (near, far *side, err error) {
-	if o.Interface != "" {
-		l, err := afxdp.Open(o.Interface, &afxdp.Config{})
-		if err != nil {
-			return nil, nil, fmt.Errorf("%w: or leave -i out to measure in memory", err)
-		}
-		near, err = newSide(l, o.Addr, o)
-		return near, nil, err
-	}
-	a, b, err := loopback.Pair(nil)
-	if err != nil {
-		return nil, nil, err
-	}
-	if near, err = newSide(a, memoryNear, o); err != nil {
-		return nil, nil, errors.Join(err, b.Close())
-	}
-	if far, err = newSide(b, memoryFar, o); err != nil {
-		return nil, nil, errors.Join(err, near.close())
-	}
-	return near, far, nil
-}
-
-// newSide attaches the link, which is its own from then on, errors included.
-func newSide(l link.Link, addr netip.Prefix, o *Options) (*side, error) {
+// newSide attaches the link, which is its own from then on, errors included. cpu
+// is for the threads of the device.
+func newSide(l link.Link, addr netip.Prefix, cpu int, o *Options) (*side, error) {
 	if o.wrap != nil {
 		l = o.wrap(l)
 	}
@@ -60,10 +32,12 @@ func newSide(l link.Link, addr netip.Prefix, o *Options) (*side, error) {
 		return nil, errors.Join(err, l.Close())
 	}
 	cfg := &stack.DeviceConfig{Poll: o.Poll, Priority: o.Priority, Prefault: true}
-	if o.CPU >= 0 {
-		cfg.RXCPUs, cfg.TXCPUs = []int{o.CPU}, []int{o.CPU}
+	if o.Poll == link.Manual {
+		cfg.Priority = 0 // for threads
+	} else if cpu >= 0 {
+		cfg.RXCPUs, cfg.TXCPUs = []int{cpu}, []int{cpu}
 	}
-	s := &side{addr: addr, stack: st}
+	s := &side{addr: addr, stack: st, manual: o.Poll == link.Manual}
 	if s.device, err = st.Attach(l, cfg); err != nil {
 		return nil, errors.Join(err, st.Close(), l.Close())
 	}
@@ -79,10 +53,46 @@ func (s *side) listen(o *Options, cfg *udp.Config) (*udp.Conn, error) {
 
 // solicit finds the peer for good, so that no packet of the run goes in-band.
 func (s *side) solicit(ctx context.Context, peer netip.Addr) error {
-	if err := s.stack.Solicit(ctx, peer, arp.Permanent, arp.MayRoute); err != nil {
+	stop := s.move()
+	err := s.stack.Solicit(ctx, peer, arp.Permanent, arp.MayRoute)
+	if err = errors.Join(err, stop()); err != nil {
 		return fmt.Errorf("%w: is the peer running, and the wire the right one?", err)
 	}
 	return nil
+}
+
+// moveEvery is how long a device in manual mode waits at most before a run.
+const moveEvery = 5 * time.Millisecond
+
+// move moves the device's packets until stop is called: in manual mode nobody does
+// before the run.
+func (s *side) move() (stop func() error) {
+	if !s.manual {
+		return func() error { return nil }
+	}
+	end, ended := make(chan struct{}), make(chan error, 1)
+	go func() {
+		for {
+			select {
+			case <-end:
+				ended <- nil
+				return
+			default:
+			}
+			if _, err := s.device.Poll(stack.MaxBatch); err != nil {
+				ended <- err
+				return
+			}
+			if err := s.device.Wait(moveEvery); err != nil {
+				ended <- err
+				return
+			}
+		}
+	}()
+	return func() error {
+		close(end)
+		return <-ended
+	}
 }
 
 // refused is what the machine refused to the device's threads.

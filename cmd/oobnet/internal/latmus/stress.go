@@ -11,7 +11,8 @@ import (
 // Stress is what disturbs a run, in the same process.
 type Stress struct {
 	// GC makes garbage, Memory walks through a block that no cache holds, Flood
-	// sends to the near side what its in-band stage has to answer.
+	// sends to the near side what its in-band stage has to answer, or to a peer in
+	// another process, whose answers the near side's in-band stage gets.
 	GC, Memory, Flood bool
 }
 
@@ -56,14 +57,14 @@ const (
 	// memoryBlock is larger than the caches of most machines.
 	memoryBlock = 64 << 20
 	memoryLine  = 64
-	// floodPackets a turn: 20 000 a second, which is far more than the in-band
-	// stage has to do in quiet times.
+	// floodPackets a turn and stage: 20 000 a second, which is far more than the
+	// in-band stage has to do in quiet times.
 	floodPackets = 100
 )
 
-// start disturbs until the returned function is called. flood sends one packet
-// to the in-band stage; nil: there is nobody to send it.
-func (s Stress) start(flood func()) (stop func()) {
+// start disturbs until the returned function is called. Each of floods sends one
+// packet to an in-band stage.
+func (s Stress) start(floods []func()) (stop func()) {
 	var ended atomic.Bool // set by who stops, read by the bouts
 	var wg sync.WaitGroup
 	every := func(on bool, bout func()) {
@@ -95,9 +96,11 @@ func (s Stress) start(flood func()) (stop func()) {
 			block[at]++
 		}
 	})
-	every(s.Flood && flood != nil, func() {
+	every(len(floods) > 0, func() {
 		for range floodPackets {
-			flood()
+			for _, flood := range floods {
+				flood()
+			}
 		}
 	})
 	return func() {
