@@ -47,6 +47,7 @@ type Link struct {
 
 	mu       sync.Mutex // the control path's: all of the driver's Device, and what follows
 	held     []uint16
+	region   driver.Region // of a resizable layout
 	attached bool
 	running  bool
 	small    bool // the region is worth huge pages and has none
@@ -133,12 +134,7 @@ func (l *Link) checkLayout(layout link.Layout) error {
 
 // start makes the region, arms the interrupts and lets the device go.
 func (l *Link) start(layout link.Layout) (*link.Memory, error) {
-	memory, err := l.bus.Alloc(layout.Bytes())
-	if err != nil {
-		return nil, err
-	}
-	l.small = !memory.Huge && len(memory.Bytes) >= offheap.HugePageSize
-	mem, err := link.NewMemory(memory.Bytes, layout)
+	region, err := l.makeRegion(layout)
 	if err != nil {
 		return nil, err
 	}
@@ -148,16 +144,15 @@ func (l *Link) start(layout link.Layout) (*link.Memory, error) {
 		}
 	}
 	l.running = true
-	rings, err := l.dev.Start(driver.Region{Memory: mem, IOVA: memory.IOVA})
+	rings, err := l.dev.Start(region)
 	if err != nil {
 		return nil, err
 	}
-	l.held = make([]uint16, layout.Buffers())
 	for i, q := range l.queues {
-		q.init(rings[i], mem, l.held, l.dev.Info().TXDescriptors)
+		q.init(rings[i], region.Memory, l.held, l.dev.Info().TXDescriptors)
 	}
 	l.wire.Store(uint32(wireOf(l.dev.Status())))
-	return mem, nil
+	return region.Memory, nil
 }
 
 // vectors are the eventfds of the interrupts: one a queue with MSI-X.

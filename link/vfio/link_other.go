@@ -30,6 +30,12 @@ func OpenFree(name string, _ *Config) (*Link, *FreeDevice, error) {
 // Select returns link.ErrNotSupported, as all methods beside link.Link's do.
 func (l *Link) Select(*link.Claims) error { return link.ErrNotSupported }
 
+// Populate returns link.ErrNotSupported.
+func (l *Link) Populate(int, int) error { return link.ErrNotSupported }
+
+// Release returns link.ErrNotSupported.
+func (l *Link) Release(int, int) error { return link.ErrNotSupported }
+
 // SetPromiscuous returns link.ErrNotSupported.
 func (l *Link) SetPromiscuous(bool) error { return link.ErrNotSupported }
 

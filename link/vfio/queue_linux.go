@@ -55,6 +55,7 @@ type queue struct {
 	rxInvalid atomic.Uint64 // counted by the receive side, read by Stats
 	rxLost    atomic.Uint64 // frames that a reset lost: counted by the receive side, read by Stats
 	rxCalls   atomic.Uint64 // waits that slept: counted by the receive side, read by Stats
+	recall    recaller
 
 	_ [64]byte
 
@@ -92,7 +93,12 @@ func (q *queue) Receive(frames []link.Frame) int {
 	if q.restartRX.Load() {
 		q.restartReceive()
 	}
-	n := q.rings.Receive(frames)
+	var n int
+	if q.recalling() {
+		n = q.receiveRecalling(frames)
+	} else {
+		n = q.rings.Receive(frames)
+	}
 	for i := range frames[:n] {
 		q.held[frames[i].Index] = 0
 	}
@@ -177,7 +183,8 @@ func (q *queue) Send(frames []link.Frame) int {
 
 // refuse takes a frame that cannot be sent, if there is room to remember it.
 func (q *queue) refuse(b uint32, mark uint16) bool {
-	if int(b) < len(q.held) && q.held[b] != 0 {
+	own := int(b) < len(q.held) && q.held[b] != markAbsent
+	if own && q.held[b] != 0 {
 		// The device has the buffer: it comes back from there.
 		q.txInvalid.Add(1)
 		return true
@@ -185,7 +192,7 @@ func (q *queue) refuse(b uint32, mark uint16) bool {
 	if q.refused == unsentRoom {
 		return false
 	}
-	if int(b) < len(q.held) {
+	if own {
 		q.held[b] = mark
 	}
 	q.unsent = append(q.unsent, b)
@@ -282,7 +289,7 @@ func (q *queue) reclaimUnsent(bufs []uint32) int {
 	for i := range n {
 		bufs[i] = q.unsent[len(q.unsent)-1]
 		q.unsent = q.unsent[:len(q.unsent)-1]
-		if int(bufs[i]) < len(q.held) {
+		if int(bufs[i]) < len(q.held) && q.held[bufs[i]] != markAbsent {
 			q.held[bufs[i]] = 0
 		}
 	}

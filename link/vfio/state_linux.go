@@ -169,7 +169,7 @@ func (q *queue) restartReceive() {
 		return
 	}
 	q.rxLost.Add(uint64(q.rings.RestartReceive()))
-	q.armed = false
+	q.armed, q.recall.paused = false, false
 }
 
 // restartSend is the send side's: what was on the ring is lost, counted, and

@@ -71,7 +71,7 @@ func (q *queue) rearm() {
 		return
 	}
 	q.arm()
-	if q.rings.Pending() {
+	if q.rings.Pending() || q.recalling() {
 		notify(q.fd)
 	}
 }
@@ -170,7 +170,7 @@ func (q *queue) receiveReady() (bool, error) {
 	if q.woken.Load() == 1 && q.woken.Swap(0) == 1 { // set by Wake
 		return true, nil
 	}
-	return q.restartRX.Load() || q.rings.Pending(), nil
+	return q.restartRX.Load() || q.recalling() || q.rings.Pending(), nil
 }
 
 // WaitSend implements link.Queue.

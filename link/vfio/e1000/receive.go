@@ -49,6 +49,8 @@ type rxRing struct {
 	base    uint64 // IOVA of buffer 0
 	shift   uint
 	iova    uint64 // of the ring
+	// pausedAt is when the receiver was switched off, CLOCK_MONOTONIC ns.
+	pausedAt int64
 	// strip is written by the control path, read by the receive side: tags are
 	// taken out.
 	strip atomic.Bool

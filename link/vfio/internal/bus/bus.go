@@ -63,6 +63,17 @@ type Bus interface {
 	// a slice of it must not outlive that.
 	Alloc(size int) (Memory, error)
 
+	// Reserve is Alloc of addresses with nothing behind them: the processor and
+	// the device fault there until Populate has put memory behind a part.
+	Reserve(size int) (Memory, error)
+	// Populate maps size bytes of memory, zeroed, at addresses of Reserve, whole
+	// pages, for the processor and then for the device; it says whether they lie
+	// in reserved huge pages. On an error there is nothing, as before.
+	Populate(iova uint64, size int) (huge bool, err error)
+	// Discard undoes one Populate, of the same addresses: for the device, and
+	// then for the processor.
+	Discard(iova uint64, size int) error
+
 	// Vectors is how many interrupts of a kind the function has; 0: none.
 	Vectors(Kind) int
 	// Arm has vector i write fds[i], an eventfd, with each interrupt. All

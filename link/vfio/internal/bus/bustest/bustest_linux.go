@@ -23,6 +23,9 @@ type Bus struct {
 	name  string
 	id    bus.ID
 	iovas []uint64
+	// lent is the memory of Reserve that the driver has not populated, by its
+	// first IOVA: all poison.
+	lent map[uint64][]byte
 
 	mu       sync.Mutex // the interrupts'
 	kind     bus.Kind
@@ -129,6 +132,67 @@ func (b *Bus) Alloc(size int) (bus.Memory, error) {
 	region, iova := b.Memory(size)
 	b.iovas = append(b.iovas, iova)
 	return bus.Memory{Bytes: region, IOVA: iova}, nil
+}
+
+// poison is what memory is full of that the device must not write to: the
+// machine has no IOMMU that would keep it from doing so.
+const poison = 0xa5
+
+// Reserve implements bus.Bus.
+func (b *Bus) Reserve(size int) (bus.Memory, error) {
+	m, err := b.Alloc(size)
+	if err == nil {
+		b.lend(m.IOVA, m.Bytes)
+	}
+	return m, err
+}
+
+func (b *Bus) lend(iova uint64, region []byte) {
+	if b.lent == nil {
+		b.lent = map[uint64][]byte{}
+	}
+	for i := range region {
+		region[i] = poison
+	}
+	b.lent[iova] = region
+}
+
+// Populate implements bus.Bus. It fails if the device has written there.
+func (b *Bus) Populate(iova uint64, size int) (huge bool, err error) {
+	for first, region := range b.lent {
+		off := iova - first
+		if iova < first || off+uint64(size) > uint64(len(region)) {
+			continue
+		}
+		if err := untouched(first, region); err != nil {
+			return false, err
+		}
+		delete(b.lent, first)
+		if off > 0 {
+			b.lent[first] = region[:off:off]
+		}
+		if rest := region[off+uint64(size):]; len(rest) > 0 {
+			b.lent[iova+uint64(size)] = rest
+		}
+		clear(region[off:][:size])
+		return false, nil
+	}
+	return false, fmt.Errorf("bustest: nothing is reserved at %#x", iova)
+}
+
+// Discard implements bus.Bus.
+func (b *Bus) Discard(iova uint64, size int) error {
+	b.lend(iova, b.RAM()[iova:][:size:size])
+	return nil
+}
+
+func untouched(iova uint64, region []byte) error {
+	for i, v := range region {
+		if v != poison {
+			return fmt.Errorf("bustest: the device wrote to %#x, which it was not given", iova+uint64(i))
+		}
+	}
+	return nil
 }
 
 // Vectors implements bus.Bus.
@@ -272,6 +336,9 @@ func (b *Bus) Close() error {
 	}
 	b.closed = true
 	err := b.Release()
+	for iova, region := range b.lent {
+		err = errors.Join(err, untouched(iova, region))
+	}
 	for _, iova := range b.iovas {
 		err = errors.Join(err, b.Free(iova))
 	}

@@ -67,6 +67,11 @@ func (b *Bus) memlock(more int) string {
 	for _, e := range b.extents {
 		need += uint64(len(e.region.Bytes()))
 	}
+	for _, r := range b.sparse {
+		for _, size := range r.mapped {
+			need += uint64(size)
+		}
+	}
 	var limit unix.Rlimit
 	if err := unix.Getrlimit(unix.RLIMIT_MEMLOCK, &limit); err != nil || limit.Cur == unix.RLIM_INFINITY {
 		return fmt.Sprintf("%d KiB are needed in all", need>>10)
@@ -74,16 +79,16 @@ func (b *Bus) memlock(more int) string {
 	return fmt.Sprintf("this device needs %d KiB and the limit of the process is %d KiB: raise it by `ulimit -l` or LimitMEMLOCK=", need>>10, limit.Cur>>10)
 }
 
-// unmap takes an extent from the device. When the container is closed already,
-// that has done it.
-func (b *Bus) unmap(e extent) error {
+// unmap takes memory from the device, as it was mapped. When the container is
+// closed already, that has done it.
+func (b *Bus) unmap(iova uint64, size int) error {
 	if b.container < 0 {
 		return nil
 	}
-	u := dmaUnmap{iova: e.iova, size: uint64(len(e.region.Bytes()))}
+	u := dmaUnmap{iova: iova, size: uint64(size)}
 	u.argsz = uint32(unsafe.Sizeof(u))
 	if _, err := ioctlPtr(b.container, iommuUnmapDMA, &u); err != nil {
-		return fmt.Errorf("unmap %d bytes at %#x: %w", u.size, e.iova, err)
+		return fmt.Errorf("unmap %d bytes at %#x: %w", u.size, iova, err)
 	}
 	return nil
 }

@@ -27,6 +27,7 @@ type Bus struct {
 	armed   []uint32 // indexes of interrupts that have eventfds
 	bars    map[int]*bar
 	extents []extent
+	sparse  []*reservation
 	free    []iovaRange // where the next extents go
 }
 
@@ -182,13 +183,19 @@ func (b *Bus) Close() error {
 		errs = append(errs, b.BusMaster(false))
 	}
 	for _, e := range b.extents {
-		errs = append(errs, b.unmap(e))
+		errs = append(errs, b.unmap(e.iova, len(e.region.Bytes())))
+	}
+	for _, r := range b.sparse {
+		errs = append(errs, b.unmapAll(r))
 	}
 	errs = append(errs, b.Release())
 	for _, e := range b.extents {
 		errs = append(errs, e.region.Close())
 	}
-	b.extents = nil
+	for _, r := range b.sparse {
+		errs = append(errs, r.region.Close())
+	}
+	b.extents, b.sparse = nil, nil
 	for i, r := range b.bars {
 		errs = append(errs, r.unmap())
 		delete(b.bars, i)

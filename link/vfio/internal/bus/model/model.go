@@ -8,6 +8,7 @@ package model
 import (
 	"encoding/binary"
 	"fmt"
+	"slices"
 	"sync/atomic"
 	"unsafe"
 
@@ -32,6 +33,8 @@ type Bus struct {
 	// Master is whether bus mastering is on; Resets counts function resets.
 	Master bool
 	Resets int
+	// OnPopulate, if set, may refuse memory.
+	OnPopulate func() error
 	// Writes counts register writes while hooks are on.
 	Writes atomic.Uint64 // written by whoever writes registers, read by tests
 
@@ -41,14 +44,22 @@ type Bus struct {
 	registers *bus.Registers
 	config    [256]byte
 	extents   []extent
+	sparse    []reservation
 	next      uint64
 	fds       []int
 	watch     int
 }
 
+// extent is memory that the device sees; region is nil where it is a part of a
+// reservation.
 type extent struct {
 	region *offheap.Region
 	memory bus.Memory
+}
+
+type reservation struct {
+	region *offheap.Sparse
+	iova   uint64
 }
 
 var _ bus.Bus = (*Bus)(nil)
@@ -172,11 +183,63 @@ func (b *Bus) Alloc(size int) (bus.Memory, error) {
 	if err != nil {
 		return bus.Memory{}, fmt.Errorf("model: %w", err)
 	}
-	m := bus.Memory{Bytes: region.Bytes()[:size], IOVA: b.next}
+	m := bus.Memory{Bytes: region.Bytes()[:size], IOVA: b.place(size)}
 	b.extents = append(b.extents, extent{region, m})
-	// A page that is not mapped lies between any two extents.
-	b.next += (uint64(size)+link.PageSize-1)&^(link.PageSize-1) + link.PageSize
 	return m, nil
+}
+
+// place gives out addresses. A page that is not mapped lies between any two
+// extents.
+func (b *Bus) place(size int) uint64 {
+	at := b.next
+	b.next += (uint64(size)+link.PageSize-1)&^(link.PageSize-1) + link.PageSize
+	return at
+}
+
+// Reserve implements bus.Bus.
+func (b *Bus) Reserve(size int) (bus.Memory, error) {
+	region, err := offheap.Reserve(size)
+	if err != nil {
+		return bus.Memory{}, fmt.Errorf("model: %w", err)
+	}
+	r := reservation{region, b.place(size)}
+	b.sparse = append(b.sparse, r)
+	return bus.Memory{Bytes: region.Bytes()[:size:size], IOVA: r.iova}, nil
+}
+
+// Populate implements bus.Bus.
+func (b *Bus) Populate(iova uint64, size int) (huge bool, err error) {
+	if b.OnPopulate != nil {
+		if err := b.OnPopulate(); err != nil {
+			return false, fmt.Errorf("model: %w", err)
+		}
+	}
+	for _, r := range b.sparse {
+		if off := iova - r.iova; iova >= r.iova && off < uint64(len(r.region.Bytes())) {
+			if huge, err = r.region.Populate(int(off), size); err != nil {
+				return false, fmt.Errorf("model: %w", err)
+			}
+			b.extents = append(b.extents, extent{memory: bus.Memory{Bytes: r.region.Bytes()[off:][:size], IOVA: iova, Huge: huge}})
+			return huge, nil
+		}
+	}
+	return false, fmt.Errorf("model: nothing is reserved at %#x", iova)
+}
+
+// Discard implements bus.Bus.
+func (b *Bus) Discard(iova uint64, size int) error {
+	for i, e := range b.extents {
+		if e.region != nil || e.memory.IOVA != iova || len(e.memory.Bytes) != size {
+			continue
+		}
+		b.extents = slices.Delete(b.extents, i, i+1)
+		for _, r := range b.sparse {
+			if off := iova - r.iova; iova >= r.iova && off < uint64(len(r.region.Bytes())) {
+				return r.region.Release(int(off), size)
+			}
+		}
+	}
+	return fmt.Errorf("model: %d bytes at %#x were not mapped so", size, iova)
 }
 
 // Vectors implements bus.Bus.
@@ -227,11 +290,19 @@ func (b *Bus) Release() error {
 func (b *Bus) Close() error {
 	var first error
 	for _, e := range b.extents {
+		if e.region == nil {
+			continue
+		}
 		if err := e.region.Close(); err != nil && first == nil {
 			first = err
 		}
 	}
-	b.extents = nil
+	for _, r := range b.sparse {
+		if err := r.region.Close(); err != nil && first == nil {
+			first = err
+		}
+	}
+	b.extents, b.sparse = nil, nil
 	if err := b.bar.Close(); err != nil && first == nil {
 		first = err
 	}
