@@ -42,3 +42,41 @@ func (t *tap) open() (conns []*Conn) {
 	}
 	return conns
 }
+
+// Totals sums up what the sockets of a stack have counted, those that are closed
+// too: these figures never fall, but for Held. open is how many are open. It
+// takes the lock that Sockets takes, and allocates nothing but the list of taps.
+func Totals(s *stack.Stack) (st Stats, open int) {
+	for _, o := range s.Taps() {
+		if t, ok := o.(*tap); ok {
+			t.addTo(&st, &open)
+		}
+	}
+	return st, open
+}
+
+func (t *tap) addTo(st *Stats, open *int) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	st.add(&t.retired)
+	for _, c := range t.conns {
+		own := c.Stats()
+		st.add(&own)
+		st.Held += own.Held
+		if c.attention.Load()&gone == 0 {
+			*open++
+		}
+	}
+}
+
+// add sums up what was counted; not what is held.
+func (s *Stats) add(o *Stats) {
+	s.Received += o.Received
+	s.Full += o.Full
+	s.NoBuffer += o.NoBuffer
+	s.Filtered += o.Filtered
+	s.Truncated += o.Truncated
+	s.Outgoing += o.Outgoing
+	s.OutgoingDropped += o.OutgoingDropped
+	s.TXTimesLost += o.TXTimesLost
+}

@@ -49,4 +49,13 @@ func TestSockets(t *testing.T) {
 	if got := packet.Sockets(b.Stack); len(got) != 1 || got[0].Port != b.Port {
 		t.Errorf("after two ended: %+v", got)
 	}
+	if st, open := packet.Totals(b.Stack); open != 1 || st.Received < 2 {
+		t.Errorf("%d open, %+v: want 1, and what the analyser got too", open, st)
+	}
+	if err := c.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if st, open := packet.Totals(b.Stack); open != 0 || st.Received < 2 || st.Held != 0 {
+		t.Errorf("after all closed: %d open, %+v", open, st)
+	}
 }

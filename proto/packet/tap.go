@@ -24,6 +24,8 @@ type tap struct {
 	conns  []*Conn
 	ends   int // of ports
 	closed bool
+	// retired is what sockets counted that are closed.
+	retired Stats
 }
 
 var _ stack.Tap = (*tap)(nil)
@@ -112,6 +114,8 @@ func (t *tap) remove(c *Conn) {
 // forget is remove under control.
 func (t *tap) forget(c *Conn) {
 	t.mu.Lock()
+	st := c.Stats()
+	t.retired.add(&st)
 	t.conns = slices.DeleteFunc(t.conns, func(o *Conn) bool { return o == c })
 	t.publish(c.dev)
 	t.mu.Unlock()

@@ -31,6 +31,8 @@ type protocol struct {
 	mu     sync.Mutex
 	ports  map[uint16][]*Conn
 	closed bool
+	// retired is what sockets counted that are closed.
+	retired Stats
 }
 
 var _ stack.Protocol = (*protocol)(nil)
@@ -144,6 +146,8 @@ func (p *protocol) bind(c *Conn) error {
 func (p *protocol) unbind(c *Conn) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	st := c.Stats()
+	p.retired.add(&st)
 	port := c.local.Port()
 	rest := slices.DeleteFunc(slices.Clone(p.ports[port]), func(o *Conn) bool { return o == c })
 	if len(rest) == 0 {

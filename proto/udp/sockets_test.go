@@ -35,10 +35,19 @@ func TestSockets(t *testing.T) {
 	if got[1].Local != b.At(7) || got[1].Remote.IsValid() || got[1].Quota != 5 || got[1].Stats.Received != 1 {
 		t.Errorf("%+v", got[1])
 	}
+	if st, open := udp.Totals(b.Stack); open != 2 || st.Received != 1 {
+		t.Errorf("%d open, %+v", open, st)
+	}
 	if err := client.Close(); err != nil {
 		t.Fatal(err)
 	}
 	if got := udp.Sockets(b.Stack); len(got) != 1 || got[0].Local != b.At(7) {
 		t.Errorf("after one closed: %+v", got)
+	}
+	if err := server.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if st, open := udp.Totals(b.Stack); open != 0 || st.Received != 1 || st.Held != 0 {
+		t.Errorf("after all closed: %d open, %+v", open, st)
 	}
 }
