@@ -53,4 +53,7 @@ const (
 	FlagTimed
 	// FlagLaunchTime: the frame is to leave at Meta.Time, and not before.
 	FlagLaunchTime
+	// FlagTXTime: the device is to note when the frame leaves, see TXTimer. One
+	// that cannot sends the frame all the same.
+	FlagTXTime
 )

@@ -142,6 +142,15 @@ type Recaller interface {
 // AllEtherTypes in a ClaimEtherType stands for every EtherType.
 const AllEtherTypes = 0
 
+// TXTimer is implemented by links whose device can say when a frame left it.
+type TXTimer interface {
+	// SentAt returns when the device sent the frame that a buffer held last, which
+	// had FlagTXTime, ns on the clock that Capabilities.TXClock names; 0: it has not
+	// said. It is for the buffer's owner, from Reclaim until the buffer is used
+	// again. It does not allocate or block.
+	SentAt(index uint32) int64
+}
+
 // Capabilities describes a link and its device.
 type Capabilities struct {
 	// Driver is the kernel driver behind an AF_XDP link, or our own driver.
@@ -161,6 +170,8 @@ type Capabilities struct {
 	TXChecksum bool
 	// RXClock is the clock of Meta.Time of received frames; ClockNone: they have none.
 	RXClock ClockDomain
+	// TXClock is the clock of TXTimer.SentAt; ClockNone: there are no such times.
+	TXClock ClockDomain
 	// LaunchClock is the clock by which FlagLaunchTime is honoured on send;
 	// ClockNone: it is not.
 	LaunchClock ClockDomain

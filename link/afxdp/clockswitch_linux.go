@@ -10,10 +10,10 @@ import (
 	"github.com/oobnet/oobnet/link"
 )
 
-// timeFrames has the device take the time of each received frame, until close.
-// Most cards do so only on request; a driver that knows no such request, as
-// veth's, needs none.
-func (d *device) timeFrames() error {
+// timeFrames has the device take the time of each received frame, and of those to
+// send that ask for it, until close. Most cards do so only on request; a driver
+// that knows no such request, as veth's, needs none.
+func (d *device) timeFrames(received, sent bool) error {
 	name, err := d.currentName()
 	if err != nil {
 		return err
@@ -25,23 +25,30 @@ func (d *device) timeFrames() error {
 	if err != nil {
 		return fmt.Errorf("ask which frames the device takes the time of: %w", err)
 	}
-	if former.Rx_filter == unix.HWTSTAMP_FILTER_ALL {
+	wanted := *former
+	if received {
+		wanted.Rx_filter = unix.HWTSTAMP_FILTER_ALL
+	}
+	if sent && wanted.Tx_type == unix.HWTSTAMP_TX_OFF {
+		wanted.Tx_type = unix.HWTSTAMP_TX_ON
+	}
+	if wanted == *former {
 		return nil
 	}
-	wanted := *former
-	wanted.Rx_filter = unix.HWTSTAMP_FILTER_ALL
 	err = unix.IoctlSetHwTstamp(d.control, name, &wanted)
+	const refused = "have the driver (%s) take the time of frames: %w"
 	switch {
 	case errors.Is(err, unix.EOPNOTSUPP):
 		return nil
 	case errors.Is(err, unix.ERANGE):
-		return fmt.Errorf("have the driver (%s) take the time of every frame: it can only do some (`ethtool -T %s`): open without RXTime: %w: %w", d.driver, name, err, link.ErrNotSupported)
+		return fmt.Errorf(refused+": it can do some kinds alone (`ethtool -T %s`): open without RXTime and TXTime: %w", d.driver, err, name, link.ErrNotSupported)
 	case err != nil:
-		return fmt.Errorf("have the driver (%s) take the time of every frame: %w", d.driver, err)
+		return fmt.Errorf(refused, d.driver, err)
 	}
 	d.restoreTimes = former
-	if wanted.Rx_filter != unix.HWTSTAMP_FILTER_ALL { // the driver writes what it took
-		return fmt.Errorf("have the driver (%s) take the time of every frame: it only does some (`ethtool -T %s`): open without RXTime: %w", d.driver, name, link.ErrNotSupported)
+	// The driver writes what it took.
+	if received && wanted.Rx_filter != unix.HWTSTAMP_FILTER_ALL || sent && wanted.Tx_type == unix.HWTSTAMP_TX_OFF {
+		return fmt.Errorf(refused+": it does some kinds alone (`ethtool -T %s`): open without RXTime and TXTime", d.driver, link.ErrNotSupported, name)
 	}
 	return nil
 }

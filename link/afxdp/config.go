@@ -43,6 +43,10 @@ const (
 	// which they were sent. It needs Linux 6.14 and zero copy with a driver that
 	// can. Some cards want it switched on (`tc qdisc ... etf offload`).
 	LaunchTime
+	// TXTime has the device note when a frame with link.FlagTXTime leaves, on the
+	// clock link.ClockDevice ([Link.SentAt]). It needs Linux 6.11 and zero copy with
+	// a driver that can.
+	TXTime
 
 	allFeatures = 1<<iota - 1
 )

@@ -80,7 +80,7 @@
 //
 // # Requests for frames to send
 //
-// With [TXChecksum] or [LaunchTime] the region is registered with room for
+// With [TXChecksum], [TXTime] or [LaunchTime] the region is registered with room for
 // requests, 16 or 24 bytes before each frame; one that starts closer to the start
 // of its buffer is moved before it is sent. What was asked and cannot be done,
 // such as the checksum of what is no datagram, counts in QueueStats.TXInvalid and

@@ -31,6 +31,7 @@ type Link struct {
 	dev          *device
 	capabilities link.Capabilities
 	requests     txRequests
+	sentAt       []int64 // by buffer, see SentAt; nil without TXTime. It belongs to the buffer's owner
 	queues       []*queue
 
 	stopped atomic.Bool // set by Stop, read by both sides of each queue
@@ -53,6 +54,7 @@ var (
 	_ link.Link     = (*Link)(nil)
 	_ link.Selector = (*Link)(nil)
 	_ link.Filterer = (*Link)(nil)
+	_ link.TXTimer  = (*Link)(nil)
 	_ link.Queue    = (*queue)(nil)
 )
 
@@ -181,6 +183,9 @@ func (l *Link) start(layout link.Layout) (err error) {
 		return err
 	}
 	held := make([]uint16, layout.Buffers())
+	if l.requests.flags&link.FlagTXTime != 0 {
+		l.sentAt = make([]int64, layout.Buffers())
+	}
 	for _, q := range l.queues {
 		if err := q.start(l.memory, held); err != nil {
 			return err

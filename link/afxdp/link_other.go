@@ -17,6 +17,7 @@ var (
 	_ link.Link     = (*Link)(nil)
 	_ link.Selector = (*Link)(nil)
 	_ link.Filterer = (*Link)(nil)
+	_ link.TXTimer  = (*Link)(nil)
 )
 
 // Open returns link.ErrNotSupported.
@@ -38,3 +39,6 @@ func (l *Link) FilterStats() filter.Stats { return filter.Stats{} }
 
 // FilterMap returns link.ErrNotSupported.
 func (l *Link) FilterMap(string) (filter.Map, error) { return nil, link.ErrNotSupported }
+
+// SentAt returns 0.
+func (l *Link) SentAt(uint32) int64 { return 0 }

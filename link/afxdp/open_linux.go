@@ -106,8 +106,8 @@ func (l *Link) setUp(cfg *Config) error {
 		}
 	}
 	l.dev.keepVLANTags()
-	if times != nil {
-		if err := l.dev.timeFrames(); err != nil {
+	if received, sent := times != nil, l.requests.flags&link.FlagTXTime != 0; received || sent {
+		if err := l.dev.timeFrames(received, sent); err != nil {
 			return err
 		}
 	}
@@ -127,6 +127,9 @@ func (l *Link) setUp(cfg *Config) error {
 	}
 	if times != nil {
 		l.capabilities.RXClock = link.ClockDevice
+	}
+	if l.requests.flags&link.FlagTXTime != 0 {
+		l.capabilities.TXClock = link.ClockDevice
 	}
 	if l.requests.flags&link.FlagLaunchTime != 0 {
 		l.capabilities.LaunchClock = link.ClockDevice

@@ -85,6 +85,7 @@ type queue struct {
 	stamped bool       // received frames may have their time before them
 	txFlags link.Flags // requests for frames to send that are honoured
 	txRoom  uint16     // for requests before each frame to send, bytes
+	sentAt  []int64    // the link's
 
 	drained int // next buffer that Drain looks at
 	last    unix.XDPStatistics
@@ -120,6 +121,7 @@ func (q *queue) start(m *link.Memory, held []uint16) error {
 	layout := m.Layout()
 	q.memory, q.held = m, held
 	q.txFlags, q.txRoom = q.link.requests.flags, uint16(q.link.requests.room)
+	q.sentAt = q.link.sentAt
 	q.stamped = q.link.capabilities.RXClock != link.ClockNone
 	q.shift = uint32(bits.TrailingZeros(uint(layout.BufferSize)))
 	q.polled = [2]unix.PollFd{{Fd: int32(q.rxFD), Events: unix.POLLIN}, {Fd: int32(q.wakeFD), Events: unix.POLLIN}}

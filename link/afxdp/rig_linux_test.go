@@ -30,10 +30,15 @@ const (
 	benchBatch       = 64       // frames
 )
 
-// open attaches a link on the host and gives it all receive buffers.
+// newBench opens the host's interface and attaches the link.
 func newBench(t testing.TB, h *netnstest.Host, cfg *Config, claims *link.Claims) *bench {
 	t.Helper()
-	l := openOn(t, h, cfg, claims)
+	return attachBench(t, openOn(t, h, cfg, claims))
+}
+
+// attachBench attaches an open link and gives it all receive buffers.
+func attachBench(t testing.TB, l *Link) *bench {
+	t.Helper()
 	b := &bench{Link: l, t: t, in: make([]link.Frame, benchBatch), back: make([]uint32, benchBatch)}
 	layout := link.Layout{BufferSize: link.MinBufferSize, Queues: l.Queues(), RXBuffers: benchRX, TXBuffers: benchTX}
 	if l.Capabilities().ZeroCopy {

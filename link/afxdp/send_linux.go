@@ -104,6 +104,9 @@ func (q *queue) Reclaim(bufs []uint32) int {
 	for _, b := range got {
 		q.held[b] = 0
 	}
+	if q.sentAt != nil {
+		q.takeSent(n)
+	}
 	q.done.release(n)
 	return total + int(n)
 }

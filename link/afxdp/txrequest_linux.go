@@ -24,6 +24,7 @@ const (
 	requestFlags         = 0
 	requestChecksumStart = 8
 	requestChecksumAt    = 10 // from the start
+	requestSent          = 8  // the time, when the frame has left, in the place of the checksum
 	requestLaunch        = 16
 	requestShort         = 16
 	requestLong          = 24
@@ -37,7 +38,7 @@ type txRequests struct {
 
 // newTXRequests finds out whether what the config wants can be had.
 func newTXRequests(d *device, with Features, zeroCopy bool) (r txRequests, err error) {
-	if with&(TXChecksum|LaunchTime) == 0 {
+	if with&(TXChecksum|TXTime|LaunchTime) == 0 {
 		return r, nil
 	}
 	var driver netdev.XSKFeatures
@@ -49,23 +50,28 @@ func newTXRequests(d *device, with Features, zeroCopy bool) (r txRequests, err e
 		driver = info.XSK
 	}
 	size := requestShort
-	if with&TXChecksum != 0 {
-		if zeroCopy && driver&netdev.XSKTXChecksum == 0 {
-			return r, fmt.Errorf("checksums of frames to send: the driver (%s) does not complete them in zero copy (it has: %v): open with ZeroCopyOff, or without TXChecksum: %w",
-				d.driver, driver, link.ErrNotSupported)
+	for _, w := range []struct {
+		feature Features
+		what    string
+		needs   netdev.XSKFeatures
+		copied  bool // in copy mode, too, whatever the driver
+		flag    link.Flags
+		size    int
+	}{
+		{TXChecksum, "checksums of frames to send", netdev.XSKTXChecksum, true, link.FlagChecksumOffload, requestShort},
+		{TXTime, "times of frames sent", netdev.XSKTXTimestamp, false, link.FlagTXTime, requestShort},
+		{LaunchTime, "launch times", netdev.XSKLaunchTime, false, link.FlagLaunchTime, requestLong},
+	} {
+		switch {
+		case with&w.feature == 0:
+			continue
+		case !zeroCopy && !w.copied:
+			return r, fmt.Errorf("%s need zero copy, and the driver (%s) or the config has none: %w", w.what, d.driver, link.ErrNotSupported)
+		case zeroCopy && driver&w.needs == 0:
+			return r, fmt.Errorf("%s: the driver (%s) has none in zero copy (it has: %v): open without: %w", w.what, d.driver, driver, link.ErrNotSupported)
 		}
-		r.flags |= link.FlagChecksumOffload
-	}
-	if with&LaunchTime != 0 {
-		if !zeroCopy {
-			return r, fmt.Errorf("launch times need zero copy, and the driver (%s) or the config has none: %w", d.driver, link.ErrNotSupported)
-		}
-		if driver&netdev.XSKLaunchTime == 0 {
-			return r, fmt.Errorf("launch times: the driver (%s) has none in zero copy (it has: %v): open without LaunchTime, sleep until then and send: %w",
-				d.driver, driver, link.ErrNotSupported)
-		}
-		r.flags |= link.FlagLaunchTime
-		size = requestLong
+		r.flags |= w.flag
+		size = max(size, w.size)
 	}
 	r.room, err = probeRequests(size)
 	return r, err
@@ -90,7 +96,7 @@ func probeRequests(size int) (int, error) {
 			return size, err
 		}
 	}
-	return 0, fmt.Errorf("the kernel takes no requests for frames to send: Linux 6.11 and later do: open without TXChecksum and LaunchTime: %w", link.ErrNotSupported)
+	return 0, fmt.Errorf("the kernel takes no requests for frames to send: Linux 6.11 and later do: open without TXChecksum, TXTime and LaunchTime: %w", link.ErrNotSupported)
 }
 
 // needed are the flags that mean something to be done to a frame.
@@ -110,6 +116,9 @@ func (q *queue) putRequests(frames []link.Frame) (taken, put int) {
 		if !exists || !q.carries(f, needed&^q.txFlags) || !q.possible(f) {
 			if !q.refuse(f.Index, mark) {
 				return taken, put
+			}
+			if int(f.Index) < len(q.sentAt) {
+				q.sentAt[f.Index] = 0
 			}
 			continue
 		}
@@ -144,11 +153,19 @@ func (q *queue) request(f *link.Frame) (off uint16, options uint32) {
 		off = q.txRoom
 		copy(b[off:], b[f.Off:][:f.Len])
 	}
+	if q.sentAt != nil {
+		q.sentAt[f.Index] = 0
+	}
 	if f.Flags&q.txFlags == 0 {
 		return off, 0
 	}
 	var flags uint64
 	r := b[off-q.txRoom : off]
+	binary.NativeEndian.PutUint64(r[requestSent:], 0)
+	if f.Flags&q.txFlags&link.FlagTXTime != 0 {
+		flags |= unix.XDP_TXMD_FLAGS_TIMESTAMP
+		q.sentAt[f.Index] = sentAwaited
+	}
 	if f.Flags&link.FlagChecksumOffload != 0 && requestChecksum(b[off:][:f.Len], r) {
 		flags |= unix.XDP_TXMD_FLAGS_CHECKSUM
 	}
@@ -158,6 +175,42 @@ func (q *queue) request(f *link.Frame) (off uint16, options uint32) {
 	}
 	binary.NativeEndian.PutUint64(r[requestFlags:], flags)
 	return off, unix.XDP_TX_METADATA
+}
+
+// sentAwaited stands for the time of a frame that the device has and whose time
+// was asked for. noTime bounds what cannot be a time, ns: where the device has
+// none, the place of the time still holds the request for a checksum.
+const (
+	sentAwaited = -1
+	noTime      = 1 << 32
+)
+
+// takeSent notes the times of n completed frames, which stand before them as
+// requests did. The buffers are the caller's; their completions are in the ring.
+//
+//oobnet:hot
+func (q *queue) takeSent(n uint32) {
+	mask := uint64(1)<<q.shift - 1
+	for i := range n {
+		at := *q.done.slot(q.done.cons + i)
+		index, off := uint32(at>>q.shift), uint16(at&mask)
+		if int(index) >= len(q.sentAt) || q.sentAt[index] != sentAwaited || off < q.txRoom {
+			continue
+		}
+		r := q.memory.Buffer(index)[off-q.txRoom:]
+		q.sentAt[index] = 0
+		if t := binary.NativeEndian.Uint64(r[requestSent:]); t >= noTime {
+			q.sentAt[index] = int64(t)
+		}
+	}
+}
+
+// SentAt implements link.TXTimer.
+func (l *Link) SentAt(index uint32) int64 {
+	if int(index) >= len(l.sentAt) {
+		return 0
+	}
+	return max(l.sentAt[index], 0)
 }
 
 // requestChecksum asks for the frame's UDP checksum. Whoever completes it sums up

@@ -162,17 +162,67 @@ func TestTXRefused(t *testing.T) {
 	}
 }
 
+// TestSentAt: of frames that ask, the time is there with their buffers, and it is
+// gone with the next frame. In copy mode it is the kernel's, CLOCK_TAI, when it
+// has let go of the frame: no device's, so that the link does not offer it.
+func TestSentAt(t *testing.T) {
+	needsFeatures(t, TXChecksum)
+	w := netnstest.NewPair(t, &netnstest.Config{AddrA: prefixA, AddrB: prefixB})
+	leaktest.Check(t)
+	takeAll(t, w)
+	l := openOn(t, w.A, &Config{With: TXChecksum, ZeroCopy: ZeroCopyOff}, nil)
+	l.requests.flags |= link.FlagTXTime
+	b := attachBench(t, l)
+	peer := newPacketPeer(t, w.B, etherTypeIPv4)
+	tai := func() int64 {
+		var ts unix.Timespec
+		if err := unix.ClockGettime(unix.CLOCK_TAI, &ts); err != nil {
+			t.Fatal(err)
+		}
+		return ts.Nano()
+	}
+	for i := range 64 { // mostly of one buffer
+		f := b.frame(partial(w, []byte("when"), 0, 0))
+		if at := b.SentAt(f.Index); i == 0 && at != 0 {
+			t.Fatalf("the new buffer %d has left at %d", f.Index, at)
+		}
+		f.Flags = []link.Flags{0, link.FlagChecksumOffload, link.FlagTXTime, link.FlagChecksumOffload | link.FlagTXTime}[i%4]
+		before := tai()
+		b.exchange(f, peer)
+		for deadline := time.Now().Add(2 * time.Second); b.reclaim() == 0; {
+			if time.Now().After(deadline) {
+				t.Fatal("the buffer did not come back")
+			}
+		}
+		after := tai()
+		if at := b.SentAt(f.Index); f.Flags&link.FlagTXTime == 0 && at != 0 || f.Flags&link.FlagTXTime != 0 && (at < before || at > after) {
+			t.Fatalf("frame %d, flags %v: left at %d, between %d and %d", i, f.Flags, at, before, after)
+		}
+	}
+	f := b.frame(saying(1, 1)) // no datagram
+	b.sentAt[f.Index] = 7
+	f.Flags = link.FlagTXTime | link.FlagChecksumOffload
+	if b.q.Send([]link.Frame{f}) != 1 || b.reclaim() != 1 || b.SentAt(f.Index) != 0 {
+		t.Errorf("a frame that was refused has left at %d", b.SentAt(f.Index))
+	}
+	if at := b.SentAt(1 << 30); at != 0 {
+		t.Errorf("no such buffer, and it has left at %d", at)
+	}
+}
+
 // TestOpenRequests: what cannot be had is refused at Open, and with the reason.
 func TestOpenRequests(t *testing.T) {
 	w := netnstest.NewPair(t, nil)
 	needsVeth(t, w, "what a card can do is its own")
 	w.A.Do(func() {
-		l, err := Open(w.A.IfName, &Config{With: LaunchTime})
-		if err == nil {
-			l.Close()
-		}
-		if !errors.Is(err, link.ErrNotSupported) || !strings.Contains(err.Error(), "zero copy") {
-			t.Errorf("launch times on veth: %v", err)
+		for _, with := range []Features{LaunchTime, TXTime} {
+			l, err := Open(w.A.IfName, &Config{With: with})
+			if err == nil {
+				l.Close()
+			}
+			if !errors.Is(err, link.ErrNotSupported) || !strings.Contains(err.Error(), "zero copy") {
+				t.Errorf("with %#x on veth: %v", with, err)
+			}
 		}
 	})
 }
