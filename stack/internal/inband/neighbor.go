@@ -222,13 +222,19 @@ func (s *Stage) Resolve(ctx context.Context, id uint32, addr netip.Addr) (link.M
 func (s *Stage) solicit(ctx context.Context, key neighborKey) (link.MAC, error) {
 	w := s.neighbors.watch(key)
 	defer s.neighbors.unwatch(key, w)
-	_, before, _ := s.neighbors.lookup(key)
-	// A Stale entry is probed at its old MAC only. If that fails, the peer may
-	// have a new one: ask everybody, once.
-	again := before == Stale
+	again := false
 	s.kick(key)
 	for {
 		mac, state, known := s.neighbors.lookup(key)
+		if state == Stale {
+			// It was, or the peer's own question has ended ours: gVisor takes the MAC
+			// from it, asks no more, and confirms it only if it is told to. Told twice
+			// it does no more than once.
+			s.kick(key)
+			// Stale entries are probed at their old MAC only. If that fails, the peer
+			// may have a new one: ask everybody, once.
+			again = true
+		}
 		switch {
 		case !known:
 			return link.MAC{}, wrap("resolve", key.addr, syscall.EHOSTUNREACH)

@@ -79,6 +79,32 @@ func TestARPRequestWithoutBuffer(t *testing.T) {
 	}
 }
 
+// Both ask at a time, and our question is lost: theirs tells us their MAC, which
+// gVisor does not confirm by itself.
+func TestResolveWhenThePeerAsks(t *testing.T) {
+	a, _ := newPair(t, Config{})
+	lost := 0
+	a.set(func() {
+		a.refuse = func(f []byte) bool { lost++; return lost == 1 && isARP(f) }
+	})
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	type answer struct {
+		mac link.MAC
+		err error
+	}
+	done := make(chan answer, 1)
+	go func() {
+		mac, err := a.Resolve(ctx, 1, addrB)
+		done <- answer{mac, err}
+	}()
+	eventually(t, "resolution", func() bool { _, s, _ := a.Lookup(1, addrB); return s == Incomplete })
+	a.Input(1, arpFrame(macA, arpPacket{op: arpRequest, senderMAC: macB, senderIP: addrB, targetIP: addrA}))
+	if r := next(t, "Resolve", done); r.err != nil || r.mac != macB {
+		t.Errorf("resolved to %x, %v", r.mac, r.err)
+	}
+}
+
 func TestNeighborAgesAndProbeRefreshes(t *testing.T) {
 	const reachable = 200 * time.Millisecond
 	a, _ := newPair(t, Config{ReachableTime: reachable})
