@@ -125,7 +125,7 @@ func (d *device) check() error {
 	}
 	switch {
 	case d.cfg.Queues > 1:
-		return fmt.Errorf("%d queues: the %s has 1", d.cfg.Queues, d.info.Model)
+		return fmt.Errorf("%d queues: the %s has 1: %w", d.cfg.Queues, d.info.Model, link.ErrNotSupported)
 	case d.cfg.MTU > d.info.MaxMTU:
 		return fmt.Errorf("MTU %d: the %s carries at most %d", d.cfg.MTU, d.info.Model, d.info.MaxMTU)
 	}
