@@ -254,8 +254,8 @@ func (m *matrix) lost(suites []suite, g guest, verdict string) {
 
 func (m *matrix) table(out io.Writer) {
 	slices.SortStableFunc(m.rows, func(a, b row) int { return strings.Compare(a.suite, b.suite) })
-	fmt.Fprintf(out, "== summary\n%-12s %-8s %-18s %6s  %s\n", "suite", "kernel", "card", "time", "result")
+	fmt.Fprintf(out, "== summary\n%-16s %-8s %-16s %6s  %s\n", "suite", "kernel", "card", "time", "result")
 	for _, r := range m.rows {
-		fmt.Fprintf(out, "%-12s %-8s %-18s %5.0fs  %s\n", r.suite, r.kernel, r.card, r.elapsed.Seconds(), r.verdict)
+		fmt.Fprintf(out, "%-16s %-8s %-16s %5.0fs  %s\n", r.suite, r.kernel, r.card, r.elapsed.Seconds(), r.verdict)
 	}
 }

@@ -60,9 +60,9 @@ func TestScore(t *testing.T) {
 	var out strings.Builder
 	m.table(&out)
 	for _, want := range []string{
-		"good         6.12     igb/vfio-pci           2s  ok, 3 passed, 1 skipped\n",
-		"bad          6.12     igb/vfio-pci           0s  FAILED, 0 passed: T5\n",
-		"lost         6.12     igb/vfio-pci           0s  FAILED: the guest died or hung\n",
+		"good             6.12     igb/vfio-pci         2s  ok, 3 passed, 1 skipped\n",
+		"bad              6.12     igb/vfio-pci         0s  FAILED, 0 passed: T5\n",
+		"lost             6.12     igb/vfio-pci         0s  FAILED: the guest died or hung\n",
 	} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("not in the table: %q", want)

@@ -39,11 +39,25 @@ var programs = []string{"ip", "ethtool", "ping", "cat"}
 // card's wire for seconds, and the others have the same results on any wire.
 var onCards = []string{"-test.run=^Test(SuiteZeroCopy|ZeroCopyDown|Capabilities|BesideKernel|Reopen|Killed|OneQueue|QueueBusy|OffAndOn|Verdicts|Actions|Swap|Divert|TailCall|VLAN|VLANKernel|VLANTagsKept)$"}
 
+// onWires are the tests of package oracle that a link can fail, for cards on
+// which each wire takes seconds.
+const onWires = "-test.run=^Test(UDP|Flows|OddDatagrams|Ping|PortUnreachable|ARP|Multicast.*|Broadcast|Raw|RawVLAN|RawBeside|RawClaims|VLAN.*|DownAndUp|BesideKernel)$"
+
+// overXDP is the suite of package oracle by AF_XDP on a card, in one of its modes.
+func overXDP(mode string) suite {
+	return suite{
+		name: "oracle-" + mode, packages: []string{"internal/oracle"}, args: []string{onWires}, env: []string{"OOBNET_ORACLE_XDP=" + mode},
+		timeout: 9 * time.Minute, modules: []string{"veth", "8021q"}, kernels: []string{"7.2"}, cards: toKernel,
+	}
+}
+
 // suites are all there are. Those with the same kernel and card share a guest.
 var suites = []suite{
 	{name: "loopback", packages: []string{"link/loopback"}, kernels: []string{"6.12"}},
 	{name: "afxdp", packages: []string{"link/afxdp"}, timeout: 9 * time.Minute, modules: []string{"veth", "8021q"}},
 	{name: "afxdp", packages: []string{"link/afxdp"}, args: onCards, timeout: 9 * time.Minute, modules: []string{"veth", "8021q"}, kernels: []string{"6.12", "7.2"}, cards: toKernel},
 	{name: "vfio", packages: []string{"link/vfio"}, args: []string{"-test.run=^TestVM"}, timeout: 9 * time.Minute, kernels: []string{"6.12"}, cards: toVFIO},
+	{name: "oracle", packages: []string{"internal/oracle"}, timeout: 9 * time.Minute, kernels: []string{"6.12"}, modules: []string{"8021q"}, cards: toVFIO},
+	overXDP("zero-copy"), overXDP("native"), overXDP("generic"),
 	{name: "cards", packages: []string{"internal/vmtest/guesttest"}, timeout: time.Minute, kernels: []string{"6.12", "7.2"}, cards: append(toVFIO, toKernel...)},
 }

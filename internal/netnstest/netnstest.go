@@ -61,11 +61,18 @@ func NewPair(t testing.TB, cfg *Config) *Wire {
 	return newWire(t, &c)
 }
 
-// HasCard says whether [NewCard] makes a wire here.
+// HasCard says whether [NewCard] makes a wire here, and Borrows whether
+// [NewPair]'s is a card's: neither needs a wire to be made.
 func HasCard(t testing.TB) bool {
 	t.Helper()
 	address, _ := vfioCard(t)
 	return address != ""
+}
+
+// Borrows: see [HasCard].
+func Borrows(t testing.TB) bool {
+	t.Helper()
+	return cards(t) != [2]string{}
 }
 
 // NewCard makes a wire with a card of a virtual machine of package vmtest at

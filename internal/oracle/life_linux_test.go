@@ -15,29 +15,35 @@ import (
 	"github.com/oobnet/oobnet/internal/leaktest"
 	"github.com/oobnet/oobnet/internal/netnstest"
 	"github.com/oobnet/oobnet/internal/stacktest"
+	"github.com/oobnet/oobnet/internal/vmtest/guesttest"
 	"github.com/oobnet/oobnet/link/afxdp"
 	"github.com/oobnet/oobnet/proto/udp"
 )
 
 // TestDownAndUp switches our interface, or the peer's, off and on again under
-// open sockets: they are told, and work on without being opened anew.
+// open sockets, or pulls a card's cable: the sockets are told, and work on
+// without being opened anew.
 func TestDownAndUp(t *testing.T) {
-	needsXDP(t, "a card of ours is no interface")
-	for name, end := range map[string]func(*bed) *netnstest.Host{
-		"ours":   func(b *bed) *netnstest.Host { return b.home },
-		"theirs": func(b *bed) *netnstest.Host { return b.peer },
-	} {
-		t.Run(name, func(t *testing.T) {
-			b := makeBed(t, nil)
-			if b.peer == end(b) {
-				b.needsVeth(t, "a card does not see its peer switched off")
-			}
-			testDownAndUp(t, b, end(b))
+	t.Run("ours", func(t *testing.T) {
+		needsXDP(t, "a card of ours is no interface")
+		b := makeBed(t, nil)
+		testDownAndUp(t, b, b.home.SetUp)
+	})
+	t.Run("theirs", func(t *testing.T) {
+		needsVeth(t, "a card does not see its peer switched off")
+		b := makeBed(t, nil)
+		testDownAndUp(t, b, b.peer.SetUp)
+	})
+	t.Run("cable", func(t *testing.T) {
+		card := guesttest.Cards(t)[0]
+		testDownAndUp(t, makeBed(t, nil), func(up bool) error {
+			card.SetCable(t, up)
+			return nil
 		})
-	}
+	})
 }
 
-func testDownAndUp(t *testing.T, b *bed, end *netnstest.Host) {
+func testDownAndUp(t *testing.T, b *bed, setUp func(bool) error) {
 	kernelEcho(t, b.peer, at(theirs, echoPort))
 	b.echo(echoPort)
 	c := b.dial(at(theirs, echoPort), nil)
@@ -46,7 +52,7 @@ func testDownAndUp(t *testing.T, b *bed, end *netnstest.Host) {
 	exchange(t, c, []byte("before"))
 	exchange(t, kernel, []byte("before"))
 	for round := range 3 {
-		if err := end.SetUp(false); err != nil {
+		if err := setUp(false); err != nil {
 			t.Fatal(err)
 		}
 		// In mid-flow: some are lost without a word before the loss is seen.
@@ -73,7 +79,7 @@ func testDownAndUp(t *testing.T, b *bed, end *netnstest.Host) {
 		if _, err := other.WriteToUDPAddrPort(nil, b.At(echoPort)); err != nil {
 			t.Errorf("round %d: to ourselves: %v", round, err)
 		}
-		if err := b.Device.Fault(); !errors.Is(err, syscall.ENETDOWN) || !strings.Contains(err.Error(), b.home.IfName) {
+		if err := b.Device.Fault(); !errors.Is(err, syscall.ENETDOWN) || !strings.Contains(err.Error(), b.Link.Name()) {
 			t.Errorf("round %d: Fault: %v, want ENETDOWN and the name", round, err)
 		}
 		// A reader waits on: the wire may come back.
@@ -88,10 +94,13 @@ func testDownAndUp(t *testing.T, b *bed, end *netnstest.Host) {
 			}
 			break
 		}
-		if err := end.SetUp(true); err != nil {
+		if err := setUp(true); err != nil {
 			t.Fatal(err)
 		}
 		for _, h := range []*netnstest.Host{b.home, b.peer} {
+			if h == nil {
+				continue
+			}
 			if err := h.WaitUp(patience); err != nil {
 				t.Fatal(err)
 			}
@@ -124,6 +133,7 @@ func TestOpenWhileDown(t *testing.T) {
 // TestGone deletes the peer's namespace, and with it both ends of the wire,
 // under traffic.
 func TestGone(t *testing.T) {
+	needsVeth(t, "a card stays when its peer goes")
 	o := &options{}
 	o.host.Stack.OnError = func(err error) {
 		// The claims cannot be taken back from an interface that is not there.
@@ -132,7 +142,6 @@ func TestGone(t *testing.T) {
 		}
 	}
 	b := makeBed(t, o)
-	b.needsVeth(t, "a card stays when its peer goes")
 	container := startContainer(t, b)
 	c := b.dial(at(theirs, closedPort), nil)
 	stacktest.Eventually(t, "a sign of life", func() bool {
@@ -201,7 +210,7 @@ func processTime(t testing.TB) time.Duration {
 // TestMTU: a device with an MTU that AF_XDP cannot serve is refused, with the
 // reason and the way out; the longest that it can serve is served.
 func TestMTU(t *testing.T) {
-	needsXDP(t, "the limits are its own")
+	needsVeth(t, "the limits are those of AF_XDP there")
 	t.Run("9000 is refused", func(t *testing.T) {
 		leaktest.Check(t)
 		w := netnstest.NewPair(t, &netnstest.Config{MTU: 9000})

@@ -46,7 +46,6 @@ type options struct {
 // bed is our stack on one end of a wire, and the kernel on the other.
 type bed struct {
 	*stacktest.Host
-	wire *netnstest.Wire
 	// One of them is Host.Link.
 	xdp *afxdp.Link
 	nic *vfio.Link

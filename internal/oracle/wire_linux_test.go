@@ -43,6 +43,9 @@ func makeBed(t testing.TB, o *options) *bed {
 		o = &options{}
 	}
 	leaktest.Check(t)
+	if o.wire.Offloads == netnstest.OffloadsOn {
+		needsVeth(t, "the wire of a card carries whole checksums")
+	}
 	wire := o.wire
 	wire.AddrA, wire.AddrB = beside, theirs
 	var b *bed
@@ -66,13 +69,7 @@ func makeBed(t testing.TB, o *options) *bed {
 // onWire makes our host with AF_XDP on a wire that there is.
 func onWire(t testing.TB, w *netnstest.Wire, o *options) *bed {
 	t.Helper()
-	if w.Borrowed() && o.wire.Offloads == netnstest.OffloadsOn {
-		t.Skip("needs a veth: the wire of a card carries whole checksums")
-	}
 	l, err := open(w.A, &o.link)
-	if errors.Is(err, link.ErrNotSupported) && os.Getenv(xdpMode) != "" {
-		t.Skip(err)
-	}
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -80,7 +77,7 @@ func onWire(t testing.TB, w *netnstest.Wire, o *options) *bed {
 	if l.Capabilities().ZeroCopy && w.Borrowed() {
 		host.Device.RXBuffers = zeroCopyBuffers
 	}
-	return &bed{Host: attach(t, l, &host), wire: w, xdp: l, home: w.A, peer: w.B, t: t}
+	return &bed{Host: attach(t, l, &host), xdp: l, home: w.A, peer: w.B, t: t}
 }
 
 // onCard makes our host with link/vfio on a card of ours. A test that wants what
@@ -90,9 +87,6 @@ func onCard(t testing.TB, w *netnstest.Wire, address string, o *options) *bed {
 	if o.link != (afxdp.Config{}) {
 		t.Skip("needs AF_XDP: this card is bound to VFIO")
 	}
-	if o.wire.Offloads == netnstest.OffloadsOn {
-		t.Skip("needs a veth: the wire of a card carries whole checksums")
-	}
 	l, err := vfio.Open(address, &vfio.Config{Queues: max(1, o.wire.Queues), MTU: o.wire.MTU})
 	if errors.Is(err, link.ErrNotSupported) {
 		t.Skip(err)
@@ -100,7 +94,7 @@ func onCard(t testing.TB, w *netnstest.Wire, address string, o *options) *bed {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &bed{Host: attach(t, l, &o.host), wire: w, nic: l, peer: w.B, t: t}
+	return &bed{Host: attach(t, l, &o.host), nic: l, peer: w.B, t: t}
 }
 
 // attach makes our host on a link, with a port when the wire is there, for which
@@ -144,9 +138,9 @@ func needsXDP(t testing.TB, why string) {
 }
 
 // needsVeth skips a test that a card cannot serve.
-func (b *bed) needsVeth(t testing.TB, why string) {
+func needsVeth(t testing.TB, why string) {
 	t.Helper()
-	if b.wire.Borrowed() {
+	if netnstest.HasCard(t) || netnstest.Borrows(t) {
 		t.Skipf("needs a veth: %s", why)
 	}
 }
