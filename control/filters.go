@@ -129,7 +129,7 @@ func (s *Server) openObject(path string) (*os.File, error) {
 	var err error
 	if s.cfg.Objects == "" {
 		if !filepath.IsAbs(path) {
-			return nil, badRequest("object %q: the server has another working folder: want an absolute path", path)
+			return nil, badRequest("object %q: want an absolute path: the application has no folder for objects", path)
 		}
 		f, err = os.OpenFile(path, flags, 0)
 	} else {
