@@ -1,0 +1,68 @@
+package main
+
+import (
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/oobnet/oobnet/cmd/oobnet/internal/serve"
+)
+
+func serveCommand() *cobra.Command {
+	var config string
+	var check bool
+	c := &cobra.Command{
+		Use:   "serve [--config FILE]",
+		Short: "Run a stack that is managed through its control socket",
+		Long: `serve runs a stack in a process of its own, which "oobnet net" and any HTTP client
+manage through a Unix socket, until it is interrupted. Without a config it has
+no ports until somebody enables one. A config is YAML:
+
+  socket: /run/oobnet.sock        # its owner, root and the group may connect
+  group: netops
+  objects: /etc/oobnet/filters    # eBPF objects from this folder only
+  devices:
+    eth1:                         # or 0000:02:00.0, for a NIC that VFIO has
+      pool_size: 4096             # buffers; buffer_size, rx_buffers, queues, mode,
+      poll: adaptive              # zero_copy, queueing, lock_memory, prefault,
+      priority: 50                # rx_cpus, tx_cpus, watchdog
+      filter: {object: verdict.o} # or {rules: "accept vlan 42"}
+  ports:
+    eth1: {addresses: [192.0.2.1/24]}
+    eth1.42: {addresses: [198.51.100.1/24], mtu: 1400, enable: false}
+  routes:
+    - {to: 203.0.113.0/24, via: 192.0.2.254, port: eth1}
+  neighbors:
+    - {address: 192.0.2.9, mac: "02:00:00:00:00:09"}
+  neighbor_table: neighbors.txt   # lines of ADDR MAC [port]
+  vlans: 42-45,100                # as oobnet net -N has it
+  services: {echo: 7, discard: 9, latmus: 59059}
+
+A port with enable: false is not enabled at the start; its addresses wait for
+"oobnet net -ei eth1.42". Paths are seen from the config's folder.`,
+		Example: `  sudo oobnet serve --config /etc/oobnet.yaml
+  curl --unix-socket /run/oobnet.sock http://oobnet/v1/ports`,
+		Args: cobra.NoArgs,
+	}
+	c.Flags().StringVarP(&config, "config", "c", "", "config file")
+	c.Flags().BoolVar(&check, "check", false, "check the config and do nothing")
+	socket := socketFlag(c)
+	c.RunE = func(c *cobra.Command, _ []string) error {
+		cfg, err := serve.Parse("no config", nil)
+		if config != "" {
+			cfg, err = serve.Load(config)
+		}
+		if err != nil {
+			return err
+		}
+		if check {
+			_, err := fmt.Fprintf(c.OutOrStdout(), "%s: good\n", config)
+			return err
+		}
+		if cfg.Socket == "" || c.Flags().Changed("socket") {
+			cfg.Socket = *socket
+		}
+		return serve.Run(c.Context(), cfg, c.OutOrStdout())
+	}
+	return c
+}
