@@ -65,6 +65,7 @@ application and the network card.`,
 	root.AddCommand(
 		demoCommand(),
 		doctorCommand(),
+		netCommand(), serveCommand(),
 		bindCommand(pci.System()), unbindCommand(pci.System()),
 		latmusCommand(), benchCommand(),
 	)
