@@ -20,8 +20,8 @@ type Frame struct {
 type Meta struct {
 	// Flags as the device (receive) or the stack (send) set them.
 	Flags Flags
-	// VLAN is the tag control information that the device stripped, with
-	// FlagVLANStripped.
+	// VLAN is the tag control information that the device stripped, or is to put
+	// in, with FlagVLANStripped.
 	VLAN uint16
 	// Time of a received frame is when the device's own clock saw it, ns, on the
 	// clock that Capabilities.RXClock names; 0: the device has not said. Of a
@@ -43,10 +43,14 @@ const (
 	FlagChecksumGood Flags = 1 << iota
 	// FlagChecksumBad: the device found one of them wrong.
 	FlagChecksumBad
-	// FlagVLANStripped: the tag is in Frame.VLAN and no longer in the bytes.
+	// FlagVLANStripped: the tag is in Frame.VLAN and not in the bytes. A device has
+	// taken it out of what it received; of a frame to send, it is to put it in,
+	// behind the addresses.
 	FlagVLANStripped
 	// FlagChecksumOffload: the device is to complete the UDP checksum, whose
-	// field holds the pseudo-header's sum.
+	// field holds the pseudo-header's sum (RFC 768), of a datagram in unfragmented
+	// IPv4. Nothing stands behind the datagram: some devices take their length
+	// from the frame's.
 	FlagChecksumOffload
 	// FlagTimed is the stack's: it keeps times of the frame, those of a received
 	// one, or those that the sender of another wants. Links need not look at it.

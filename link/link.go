@@ -144,11 +144,11 @@ const AllEtherTypes = 0
 
 // TXTimer is implemented by links whose device can say when a frame left it.
 type TXTimer interface {
-	// SentAt returns when the device sent the frame that a buffer held last, which
-	// had FlagTXTime, ns on the clock that Capabilities.TXClock names; 0: it has not
-	// said. It is for the buffer's owner, from Reclaim until the buffer is used
-	// again. It does not allocate or block.
-	SentAt(index uint32) int64
+	// SentAt sets times[i] to when the device sent the frame that bufs[i] held
+	// last, which had FlagTXTime, ns on the clock that Capabilities.TXClock names;
+	// 0: it has not said. It is for the owner of the buffers, from Reclaim until
+	// they are used again. It does not allocate or block.
+	SentAt(bufs []uint32, times []int64)
 }
 
 // Capabilities describes a link and its device.
@@ -168,6 +168,8 @@ type Capabilities struct {
 	RXChecksum bool
 	// TXChecksum: FlagChecksumOffload is honoured on send.
 	TXChecksum bool
+	// VLANInsert: FlagVLANStripped is honoured on send.
+	VLANInsert bool
 	// RXClock is the clock of Meta.Time of received frames; ClockNone: they have none.
 	RXClock ClockDomain
 	// TXClock is the clock of TXTimer.SentAt; ClockNone: there are no such times.
@@ -255,8 +257,9 @@ type Queue interface {
 
 	// Send gives frames to the device and returns how many it took, from the
 	// front. They leave at the next Flush at the latest. A frame that the
-	// device cannot carry (longer than the MTU allows, outside its buffer) is
-	// taken, counted in QueueStats.TXInvalid and completed unsent.
+	// device cannot carry (longer than the MTU allows, outside its buffer, with a
+	// flag that asks for what Capabilities deny) is taken, counted in
+	// QueueStats.TXInvalid and completed unsent.
 	Send(frames []Frame) int
 	// Flush rings the doorbell, once, for all that was sent before it. An
 	// error wraps a syscall.Errno: ENETDOWN while the wire is down, ENODEV

@@ -159,10 +159,11 @@ func suiteWire(t *testing.T, w *netnstest.Wire, cfg *Config) linktest.Wire {
 	}}
 	wire := linktest.Wire{
 		// The kernel takes tags off before a packet socket sees the frame.
-		TagsHidden: true,
-		Link:       openOn(t, w.A, cfg, claims),
-		Peer:       newPacketPeer(t, w.B, suiteType),
-		PeerMAC:    w.B.MAC,
+		TagsHidden:      true,
+		ChecksumsHidden: true,
+		Link:            openOn(t, w.A, cfg, claims),
+		Peer:            newPacketPeer(t, w.B, suiteType),
+		PeerMAC:         w.B.MAC,
 		SetCarrier: func(up bool) {
 			if err := w.B.SetUp(up); err != nil {
 				t.Error(err)

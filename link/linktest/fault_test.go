@@ -382,3 +382,29 @@ func TestFaultAllocatesNothing(t *testing.T) {
 		t.Errorf("%v allocations a batch", n)
 	}
 }
+
+// TestFaultCorruptsOffload: a frame whose checksum the device completes arrives
+// damaged, and its checksum shows it.
+func TestFaultCorruptsOffload(t *testing.T) {
+	w := openWire(t, &loopback.Config{With: loopback.TXChecksum | loopback.RXChecksum}, func(l link.Link) link.Link {
+		return NewFault(l, FaultConfig{TX: Faults{Rule: func(_ []byte, n uint64) Action { return Action(n % 2 * uint64(Corrupt)) }}})
+	})
+	r := newRig(t, w)
+	r.fill()
+	for seq := range uint32(40) {
+		want := datagramTo(r.PeerMAC, seq, 600)
+		r.hand(0, unfinished(want), link.Meta{Flags: link.FlagChecksumOffload})
+		got, err := r.Peer.Receive(r.Timeout)
+		if err != nil {
+			t.Fatal(err)
+		}
+		differ := 0
+		for i := range got {
+			differ += bits.OnesCount8(got[i] ^ want[i])
+		}
+		if differ != int(seq%2) {
+			t.Errorf("frame %d: %d bits differ, want %d", seq, differ, seq%2)
+		}
+	}
+	r.finish()
+}

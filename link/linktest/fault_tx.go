@@ -4,6 +4,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/oobnet/oobnet/internal/wire"
 	"github.com/oobnet/oobnet/link"
 )
 
@@ -92,6 +93,7 @@ func (t *faultTX) apply(f link.Frame) {
 			t.pass(f)
 			return
 		}
+		t.complete(&twin)
 		flip(t.all.Bytes(twin), spot)
 		t.done.push(f.Index)
 		t.pass(twin)
@@ -126,6 +128,14 @@ func (t *faultTX) copy(f link.Frame) (twin link.Frame, ok bool) {
 	t.spares = t.spares[:len(t.spares)-1]
 	copy(t.all.Bytes(twin), t.mem.Bytes(f))
 	return twin, true
+}
+
+// complete does what the device was to do for a frame that is damaged next: a
+// device would make the checksum fit the damage.
+func (t *faultTX) complete(f *link.Frame) {
+	if f.Flags&link.FlagChecksumOffload != 0 && wire.CompleteUDP(t.all.Bytes(*f)) {
+		f.Flags &^= link.FlagChecksumOffload
+	}
 }
 
 // pass hands a frame to the device, and after it those it has overtaken.

@@ -143,7 +143,7 @@ func (q *peerQueue) take(mem *link.Memory, into []byte) []byte {
 	if q.Queue.Receive(q.in) == 0 {
 		return nil
 	}
-	n := copy(into, mem.Bytes(q.in[0]))
+	n := copy(into, restored(mem.Bytes(q.in[0]), q.in[0]))
 	q.refill = append(q.refill, q.in[0].Index)
 	q.giveBack()
 	return into[:n]

@@ -50,6 +50,10 @@ type Wire struct {
 	Tags [][]Tag
 	// TagsHidden: the peer does not show the tags of what the link sends.
 	TagsHidden bool
+	// ChecksumsHidden: the peer does not show what the device has made of checksums
+	// that were left to it. A virtual device hands them on as they are, and a
+	// packet socket is bound to one EtherType.
+	ChecksumsHidden bool
 	// SetCarrier takes the wire away and brings it back; nil: the test that
 	// needs it is skipped.
 	SetCarrier func(up bool)

@@ -43,10 +43,35 @@ type Config struct {
 	// two: how many buffers Fill takes, how many frames wait for Receive, and
 	// how many that were sent wait for Reclaim. Default DefaultRingSize.
 	RingSize int
+	// With is what the devices of this wire do beside moving frames; none by
+	// default.
+	With Features
 	// MACs of the ends; New takes the first. Zero: a locally administered
 	// address that no other link of this process has had.
 	MACs [2]link.MAC
 }
+
+// Features are what NICs do beside moving frames, one bit each: for tests of who
+// relies on it. Both ends have them. They cost what the sender's processor takes
+// for them, so that they save nothing here.
+type Features uint32
+
+// Features.
+const (
+	// TXChecksum: link.FlagChecksumOffload is honoured.
+	TXChecksum Features = 1 << iota
+	// VLANInsert puts Frame.VLAN into frames sent with link.FlagVLANStripped.
+	VLANInsert
+	// RXChecksum: link.FlagChecksumGood and link.FlagChecksumBad on received
+	// datagrams, UDP in IPv4. A fragment, and a datagram without a checksum, has
+	// neither.
+	RXChecksum
+	// VLANStrip takes the tag out of received frames: link.FlagVLANStripped. No
+	// room stays free before the frame.
+	VLANStrip
+
+	allFeatures = 1<<iota - 1
+)
 
 // settled returns the config with the defaults in place.
 func (c *Config) settled() (Config, error) {
@@ -64,6 +89,9 @@ func (c *Config) settled() (Config, error) {
 		return s, fmt.Errorf("loopback: MTU %d: want %d to %d bytes", s.MTU, MinMTU, MaxMTU)
 	case s.RingSize < 1 || s.RingSize > MaxRingSize || s.RingSize&(s.RingSize-1) != 0:
 		return s, fmt.Errorf("loopback: ring size %d: want a power of two up to %d", s.RingSize, MaxRingSize)
+	}
+	if s.With&^allFeatures != 0 {
+		return s, fmt.Errorf("loopback: features %#x: want TXChecksum, VLANInsert, RXChecksum, VLANStrip, or none", uint32(s.With))
 	}
 	for _, mac := range s.MACs {
 		if mac[0]&1 != 0 {

@@ -19,7 +19,9 @@
 //
 // A frame is there for a receiver that polls when Send returns; a receiver
 // that sleeps in WaitReceive is woken by Flush. Frame.Time, Flags and VLAN of a
-// received frame are 0: the wire carries bytes and nothing else.
+// received frame are 0: the wire carries bytes and nothing else. Config.With gives
+// the devices at its ends what NICs have: then flags of a sent frame are honoured,
+// and those of a received one say what its device found.
 //
 // # The books
 //
@@ -32,7 +34,9 @@
 //
 // RXRingFull: b's receive ring was full. RXNoBuffer: there was room, but no
 // buffer in b's fill ring. TXInvalid: shorter than an Ethernet header, longer
-// than the MTU plus header and VLAN tag, or outside the buffer. TXDropped: b
+// than the MTU plus header and VLAN tag, outside the buffer, or with a flag that
+// asks for a feature that the device has not got, or for the checksum of what is
+// no datagram. TXDropped: b
 // was not attached yet, or stopped already, or the cable was pulled; or the
 // frame lay in b's receive ring when b was stopped and came out of b's Drain
 // instead of its Receive. Each such frame is complete at once, too.

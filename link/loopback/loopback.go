@@ -18,6 +18,7 @@ import (
 type Link struct {
 	id     identity
 	mtu    int
+	with   Features
 	wire   *wire
 	peer   *Link // the other end; the link itself if wired to itself
 	queues []queue
@@ -83,7 +84,7 @@ func Pair(cfg *Config) (a, b *Link, err error) {
 }
 
 func newLink(w *wire, c *Config, id identity) *Link {
-	l := &Link{id: id, mtu: c.MTU, wire: w, queues: make([]queue, c.Queues)}
+	l := &Link{id: id, mtu: c.MTU, with: c.With, wire: w, queues: make([]queue, c.Queues)}
 	for i := range l.queues {
 		l.queues[i].init(l, c.RingSize)
 	}
@@ -114,7 +115,10 @@ func (l *Link) Queue(i int) link.Queue { return &l.queues[i] }
 
 // Capabilities implements [link.Link].
 func (l *Link) Capabilities() link.Capabilities {
-	return link.Capabilities{Driver: "loopback", Mode: "memory", MaxBufferSize: link.MaxBufferSize}
+	return link.Capabilities{
+		Driver: "loopback", Mode: "memory", MaxBufferSize: link.MaxBufferSize,
+		RXChecksum: l.with&RXChecksum != 0, TXChecksum: l.with&TXChecksum != 0, VLANInsert: l.with&VLANInsert != 0,
+	}
 }
 
 // Attach implements [link.Link]. A buffer must hold a whole frame: MTU plus 18

@@ -58,8 +58,13 @@ func (q *queue) deliver(frames []link.Frame) {
 			noBuffer++
 		default:
 			index := rx.fill.slots[(out+uint32(sent))&rx.fill.mask]
-			copy(dst.Buffer(index), src.Bytes(*f))
-			rx.frames.slots[(in+uint32(sent))&rx.frames.mask] = link.Frame{Index: index, Len: f.Len}
+			to := dst.Buffer(index)
+			copy(to, src.Bytes(*f))
+			arrived := link.Frame{Index: index, Len: f.Len}
+			if q.link.with != 0 {
+				q.link.with.apply(f, &arrived, to)
+			}
+			rx.frames.slots[(in+uint32(sent))&rx.frames.mask] = arrived
 			sent++
 		}
 	}
@@ -75,7 +80,10 @@ func (q *queue) deliver(frames []link.Frame) {
 
 // carries says whether the wire can carry the frame.
 func (q *queue) carries(f *link.Frame) bool {
-	return f.Len >= headerLen && int(f.Len) <= q.link.mtu+overhead && q.mem.Valid(*f)
+	if f.Len < headerLen || int(f.Len) > q.link.mtu+overhead || !q.mem.Valid(*f) {
+		return false
+	}
+	return f.Flags&(link.FlagChecksumOffload|link.FlagVLANStripped) == 0 || q.offloads(f)
 }
 
 // lose counts the frames of a batch that has nowhere to go.

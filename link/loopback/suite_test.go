@@ -13,11 +13,14 @@ func TestSuite(t *testing.T) {
 		{Queues: 1},
 		{Queues: 4},
 		{Queues: 1, RingSize: 64, MTU: 2000},
+		{Queues: 2, With: allFeatures},
+		{Queues: 1, With: TXChecksum | VLANStrip},
+		{Queues: 1, With: VLANInsert | RXChecksum},
 	} {
-		t.Run(fmt.Sprintf("New/queues=%d,ring=%d", cfg.Queues, cfg.RingSize), func(t *testing.T) {
+		t.Run(fmt.Sprintf("New/queues=%d,ring=%d,with=%d", cfg.Queues, cfg.RingSize, cfg.With), func(t *testing.T) {
 			linktest.Suite(t, func(t *testing.T) linktest.Wire { return openSelf(t, &cfg) })
 		})
-		t.Run(fmt.Sprintf("Pair/queues=%d,ring=%d", cfg.Queues, cfg.RingSize), func(t *testing.T) {
+		t.Run(fmt.Sprintf("Pair/queues=%d,ring=%d,with=%d", cfg.Queues, cfg.RingSize, cfg.With), func(t *testing.T) {
 			linktest.Suite(t, func(t *testing.T) linktest.Wire { return openPair(t, &cfg) })
 		})
 	}

@@ -27,10 +27,10 @@ func TestSuite(t *testing.T) {
 	}{
 		{"82540EM, INTx", "e1000", Config{}},
 		{"82574, MSI-X", "e1000e", Config{}},
-		{"82574, MSI", "e1000e", Config{Interrupts: MSI}},
+		{"82574, MSI, tags", "e1000e", Config{Interrupts: MSI, With: VLANStrip | VLANInsert}},
 		{"82576, MSI-X", "igb", Config{Queues: 1}},
 		{"82576, MSI-X, 4 queues", "igb", Config{Queues: 4}},
-		{"82576, INTx", "igb", Config{Interrupts: INTx}},
+		{"82576, INTx, tags", "igb", Config{Interrupts: INTx, With: VLANStrip | VLANInsert}},
 		{"82574, no interrupts", "e1000e", Config{Interrupts: NoInterrupts, RXDescriptors: 64, TXDescriptors: 32}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
