@@ -76,7 +76,7 @@ func (l *Link) setUp(cfg *Config) error {
 	}
 	l.capabilities = link.Capabilities{
 		Driver: info.Driver, Mode: fmt.Sprintf("%s, %v, zero-copy", info.Model, l.kind), ZeroCopy: true,
-		RXChecksum: on&RXChecksum != 0, TXChecksum: on&TXChecksum != 0,
+		RXChecksum: on&RXChecksum != 0, TXChecksum: on&TXChecksum != 0, VLANInsert: on&VLANInsert != 0,
 		MaxBufferSize: link.MaxBufferSize, Pollable: l.kind != bus.None,
 	}
 	l.wire.Store(uint32(wireOf(l.dev.Status())))
