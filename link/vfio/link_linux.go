@@ -122,12 +122,12 @@ func (l *Link) checkLayout(layout link.Layout) error {
 	if err := layout.Check(); err != nil {
 		return err
 	}
-	switch need := l.mtu + frameHeader + vlanTag; {
+	switch need := l.capabilities.RXHeadroom + l.mtu + frameHeader + vlanTag; {
 	case layout.Queues != len(l.queues):
 		return fmt.Errorf("layout for %d queues: the link has %d: %w", layout.Queues, len(l.queues), unix.EINVAL)
 	case layout.BufferSize < need:
 		return fmt.Errorf("buffers of %d bytes: a frame of MTU %d takes %d and lies in one: use larger buffers, or lower Config.MTU to %d: %w",
-			layout.BufferSize, l.mtu, need, layout.BufferSize-frameHeader-vlanTag, unix.ERANGE)
+			layout.BufferSize, l.mtu, need, layout.BufferSize-(need-l.mtu), unix.ERANGE)
 	}
 	return nil
 }

@@ -74,10 +74,14 @@ func (l *Link) setUp(cfg *Config) error {
 			return err
 		}
 	}
+	info = l.dev.Info()
 	l.capabilities = link.Capabilities{
 		Driver: info.Driver, Mode: fmt.Sprintf("%s, %v, zero-copy", info.Model, l.kind), ZeroCopy: true,
 		RXChecksum: on&RXChecksum != 0, TXChecksum: on&TXChecksum != 0, VLANInsert: on&VLANInsert != 0,
-		MaxBufferSize: link.MaxBufferSize, Pollable: l.kind != bus.None,
+		RXHeadroom: info.RXHeadroom, MaxBufferSize: link.MaxBufferSize, Pollable: l.kind != bus.None,
+	}
+	if on&RXTime != 0 {
+		l.capabilities.RXClock = link.ClockMonotonic
 	}
 	l.wire.Store(uint32(wireOf(l.dev.Status())))
 	if err := l.applyFilter(); err != nil {

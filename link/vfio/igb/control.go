@@ -131,6 +131,7 @@ func (d *device) SetFeatures(on driver.Features) error {
 		return d.fail(err)
 	}
 	d.info.On = on
+	d.info.RXHeadroom = d.headroom()
 	if d.started() {
 		d.programFeatures()
 		d.programSpread()

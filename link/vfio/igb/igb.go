@@ -2,7 +2,7 @@
 // I210.
 //
 // Reading order: this file (which NICs, life), registers.go, init.go,
-// receive.go, transmit.go, control.go (filters, RSS, counters, interrupts). Each
+// receive.go, transmit.go, control.go (filters, RSS, counters, interrupts), time.go. Each
 // step names the section that it follows: "82576", "I350" and "I210" are the
 // datasheets (320961, 334027, 333016); sections without a name are the 82576's.
 //
@@ -14,6 +14,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -37,12 +38,14 @@ type chip struct {
 	eec uint32
 	// dropsStay: RQDPC is cleared by writing it.
 	dropsStay bool
+	// clock is how the NIC counts time, and where it leaves a frame's.
+	clock clockKind
 }
 
 var (
-	chip82576 = chip{queues: 16, columns: true, vlanWrites: 1, eec: regEEC}
-	chipI350  = chip{queues: 8, vlanWrites: 10, strips: true, eec: regEEC}
-	chipI210  = chip{queues: 4, vlanWrites: 1, eec: regEECI210, dropsStay: true}
+	chip82576 = chip{queues: 16, columns: true, vlanWrites: 1, eec: regEEC, clock: clock82576}
+	chipI350  = chip{queues: 8, vlanWrites: 10, strips: true, eec: regEEC, clock: clockI350}
+	chipI210  = chip{queues: 4, vlanWrites: 1, eec: regEECI210, dropsStay: true, clock: clockI210}
 )
 
 // models are those with copper ports.
@@ -96,10 +99,13 @@ type device struct {
 	info   driver.Info
 	region driver.Region
 	queues []queue
-	ctrl   uint32          // CTRL without its one-shot bits
-	filter driver.Filter   // for Restart
-	spread driver.Spread   // for Restart
-	unread driver.Counters // from before a restart, for the next Count
+	// reading is set by a receive side while it reads the clock, of which the
+	// registers are one for all.
+	reading atomic.Bool
+	ctrl    uint32          // CTRL without its one-shot bits
+	filter  driver.Filter   // for Restart
+	spread  driver.Spread   // for Restart
+	unread  driver.Counters // from before a restart, for the next Count
 }
 
 var (
@@ -117,7 +123,8 @@ func open(b bus.Bus, m driver.Model, cfg driver.Config) (driver.Device, error) {
 	d.info = driver.Info{
 		Driver: "igb", Model: m.Name, Queues: d.countQueues(), MaxMTU: maxFrame - frameOverhead, MaxUnicast: maxUnicast,
 		RXDescriptors: cfg.RXDescriptors, TXDescriptors: cfg.TXDescriptors, On: cfg.Features,
-		Supported: driver.RXChecksum | driver.TXChecksum | driver.VLANStrip | driver.VLANInsert,
+		Supported:  driver.RXChecksum | driver.TXChecksum | driver.VLANStrip | driver.VLANInsert | driver.RXTime,
+		RXHeadroom: d.headroom(),
 	}
 	if d.info.Queues > 1 {
 		d.info.Supported |= driver.RSS
@@ -199,6 +206,8 @@ func (d *device) checkFeatures(f driver.Features) error {
 		return fmt.Errorf("features %#x: with %d queues the NIC has only %#x of them: %w", f, d.info.Queues, f&d.info.Supported, link.ErrNotSupported)
 	case f&vlan != 0 && f&vlan != vlan:
 		return fmt.Errorf("stripping and inserting VLAN tags is one switch of this NIC: ask for both or for none: %w", link.ErrNotSupported)
+	case (f^d.info.On)&driver.RXTime != 0 && d.started():
+		return fmt.Errorf("receive times are switched before frames flow: open the device with them, or without: %w", link.ErrNotSupported)
 	}
 	return nil
 }

@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/oobnet/oobnet/internal/clock"
 	"github.com/oobnet/oobnet/internal/leaktest"
 	"github.com/oobnet/oobnet/internal/qtest"
 	"github.com/oobnet/oobnet/link"
@@ -340,6 +341,40 @@ func TestInterrupts(t *testing.T) {
 		t.Errorf("the cause is %v", c)
 	}
 	if err := n.Stop(); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestSyncHasATime: QEMU's 82576 gives Sync messages of PTP the time of its clock,
+// and other frames none. In qtest the clock stands still unless it is told to go.
+func TestSyncHasATime(t *testing.T) {
+	leaktest.Check(t)
+	m := qtest.Start(t, qtest.Config{Device: "igb"})
+	n := startOn(t, m, driver.Config{Queues: 1, Interrupts: bus.MSIX, RXDescriptors: 16, TXDescriptors: 16, Features: driver.RXTime})
+	n.queues[0].Fill([]uint32{0, 1, 2, 3})
+	n.Status() // doorbells are posted, and frames go another way
+	sync := make([]byte, 64)
+	copy(sync, "\x01\x1b\x19\x00\x00\x00\x06\x00\x00\x00\x00\x01\x88\xf7\x00\x02") // Sync, version 2
+	copy(sync, ownMAC[:])
+	in := make([]link.Frame, 1)
+	for i, c := range []struct {
+		frame []byte
+		timed bool
+	}{{numbered(1), false}, {sync, true}, {sync, true}, {numbered(2), false}} {
+		before := clock.Now()
+		if err := n.bus.SendFrame(c.frame); err != nil {
+			t.Fatal(err)
+		}
+		n.await("a frame", func() bool { return n.queues[0].Receive(in) == 1 })
+		// The NIC's clock stands still: its times are those of the last reading of both.
+		if got := in[0].Time; (got != 0) != c.timed || got > clock.Now() || c.timed && i == 1 && got < before {
+			t.Errorf("frame %d has time %d, came after %d", i, got, before)
+		}
+	}
+	if err := n.Stop(); err != nil {
+		t.Error(err)
+	}
+	if err := n.bus.Close(); err != nil {
 		t.Error(err)
 	}
 }

@@ -96,6 +96,7 @@ func (d *device) program() {
 	r.Write32(regRLPML, uint32(d.cfg.MTU+frameOverhead))
 	d.programSpread()
 	d.programFeatures()
+	d.programTime()
 	d.writeFilter()
 	r.Write32(regTCTL, tctlEN|tctlPSP|tctlCT|tctlBackOff)
 }

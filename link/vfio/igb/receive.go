@@ -21,6 +21,8 @@ const (
 	rxIP      = 1 << 6        // IPCS: an IPv4 checksum was looked at
 	rxBadL4   = 1 << 29       // L4E
 	rxBadIP   = 1 << 30       // IPE
+	rxStampIn = 1 << 15       // TSIP: a time stands before the frame
+	rxStamp   = 1 << 16       // TS: a time is in registers
 	rxDamaged = 0x97 << 24    // CE, SE, SEQ, CXE, RXE
 	rxLength  = 32            // shift
 	rxTag     = rxLength + 16 // shift
@@ -54,6 +56,7 @@ type rxRing struct {
 	base    uint64 // IOVA of buffer 0
 	shift   uint
 	iova    uint64 // of the ring
+	clock   reference
 	// strip is written by the control path, read by the receive side: tags are
 	// taken out.
 	strip atomic.Bool
@@ -97,6 +100,9 @@ func (q *queue) pointReceive() {
 	if len(q.dev.queues) > 1 {
 		split |= rxSplitDrop
 	}
+	if q.dev.headroom() != 0 {
+		split |= rxSplitStamp
+	}
 	q.regs.Write32(q.rx.at+rxSplit, split)
 }
 
@@ -132,14 +138,18 @@ func (q *queue) Receive(frames []link.Frame) int {
 			break
 		}
 		r.head++
-		length := uint16(w >> rxLength)
+		length, off, at := uint16(w>>rxLength), uint16(0), int64(0)
+		if w&(rxStamp|rxStampIn) != 0 {
+			off, at = q.stamp(w, r.buffers[slot])
+			length -= off // if it is shorter, it is too long now
+		}
 		if w&(rxEnd|rxDamaged) != rxEnd || r.chained || length > r.longest {
 			r.chained = w&rxEnd == 0
 			r.post(r.buffers[slot])
 			dropped++
 			continue
 		}
-		frames[n] = link.Frame{Index: r.buffers[slot], Len: length, Meta: link.Meta{Flags: checksums(w)}}
+		frames[n] = link.Frame{Index: r.buffers[slot], Off: off, Len: length, Meta: link.Meta{Flags: checksums(w), Time: at}}
 		if strip && w&rxTagged != 0 {
 			frames[n].VLAN = uint16(w >> rxTag)
 			frames[n].Flags |= link.FlagVLANStripped
@@ -216,7 +226,7 @@ func (q *queue) RestartReceive() (lost int) {
 	for i := range list {
 		list[i] = r.buffers[(r.head+uint32(i))&r.mask]
 	}
-	r.head, r.tail, r.chained = 0, 0, false
+	r.head, r.tail, r.chained, r.clock = 0, 0, false, reference{}
 	q.pointReceive()
 	q.enable(r.at, rxThresholds)
 	q.Fill(list)

@@ -117,8 +117,26 @@ const (
 	mrqcIPv4UDP = 1 << 22
 	mrqcIPv6UDP = 1 << 23
 
-	regRETA    = 0x5c00 // hash to queue, four entries a word
-	regRSSRK   = 0x5c80 // key of the hash, ten words
+	regRETA     = 0x5c00 // hash to queue, four entries a word
+	regRSSRK    = 0x5c80 // key of the hash, ten words
+	regETQF     = 0x5cbc // filter 3 by EtherType
+	etqfOn      = 1 << 26
+	etqfPTP     = 1 << 30
+	regSTMPL    = 0xb624 // 82576: time of the last frame that has one
+	regSTMPH    = 0xb628
+	regSATRH    = 0xb630 // 82576: reading it lets the next have one
+	regTSYNCRX  = 0xb620 // which frames have a time
+	tsyncOn     = 1 << 4
+	tsyncAll    = 4 << 1
+	regTSYNCCFG = 0x5f50 // 82576: the PTP message that has one
+	regSYSTIML  = 0xb600 // clock; reading the lowest of its registers freezes the others
+	regSYSTIMH  = 0xb604
+	regSYSTIMR  = 0xb6f8 // I350, I210: below a nanosecond
+	regTIMINCA  = 0xb608 // 82576: its pace
+	// 16 ns a tick, counted in units of 2^-19 ns.
+	timincaNominal = 1<<24 | 16<<fraction82576
+	regTSAUXC      = 0xb640 // I350, I210: bit 31 stops the clock
+
 	regQueueRX = 0xc000 // of receive queue 0: see below
 	regQueueTX = 0xe000 // of transmit queue 0
 	queueStep  = 0x40   // to the next queue's

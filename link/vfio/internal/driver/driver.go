@@ -94,6 +94,8 @@ type Info struct {
 	MaxMTU int
 	// MaxUnicast is how many addresses beside its own the NIC compares.
 	MaxUnicast int
+	// RXHeadroom is what stands before each received frame in its buffer, bytes.
+	RXHeadroom int
 	// Supported and On are the features that there are, and that Open switched on.
 	Supported, On Features
 }

@@ -1,0 +1,132 @@
+package igb
+
+import (
+	"encoding/binary"
+
+	"github.com/oobnet/oobnet/internal/clock"
+	"github.com/oobnet/oobnet/link/vfio/internal/driver"
+)
+
+// clockKind is how a NIC counts time, and which frames it tells it of.
+type clockKind int
+
+const (
+	// clock82576: a binary fraction of nanoseconds (7.9). One frame at a time has
+	// its time in registers, until that is read, and only the Sync messages of
+	// PTP over Ethernet (IEEE Std 1588-2008, annex F) have one.
+	clock82576 clockKind = iota
+	// clockI350: nanoseconds, in 40 bits (I350 7.9). Each frame has its time
+	// before it in its buffer.
+	clockI350
+	// clockI210: seconds and nanoseconds (I210 7.8), otherwise as clockI350.
+	clockI210
+)
+
+const (
+	fraction82576 = 19       // bits of the counter below a nanosecond
+	bitsI350      = 40       // of the counter; it comes around after 18 minutes
+	stampRoom     = 16       // bytes before a frame: 8 unused, then the time, low word first
+	stampTime     = 8        // where it stands
+	etherPTP      = 0x88f7   // IEEE Std 1588-2008, annex F
+	second        = 1e9      // ns
+	freshFor      = 10 << 20 // ns, about 10 ms: two clocks that differ by 50 ppm drift 0.5 us apart
+)
+
+// headroom is what the NIC writes before a frame, bytes.
+func (d *device) headroom() int {
+	if d.info.On&driver.RXTime == 0 || d.chip.clock == clock82576 {
+		return 0
+	}
+	return stampRoom
+}
+
+// programTime starts the clock and says which frames are to have a time.
+func (d *device) programTime() {
+	r := d.regs
+	if d.info.On&driver.RXTime == 0 {
+		r.Write32(regTSYNCRX, 0)
+		return
+	}
+	if d.chip.clock != clock82576 {
+		r.Write32(regTSAUXC, 0)
+		r.Write32(regTSYNCRX, tsyncOn|tsyncAll)
+		return
+	}
+	r.Write32(regTIMINCA, timincaNominal)
+	r.Write32(regTSYNCCFG, 0) // message type 0: Sync
+	r.Write32(regETQF, etqfOn|etqfPTP|etherPTP)
+	r.Write32(regTSYNCRX, tsyncOn)
+	r.Read32(regSATRH) // what is left there
+}
+
+// nanoseconds turns two words of the NIC's clock into ns.
+func (k clockKind) nanoseconds(low, high uint32) int64 {
+	switch k {
+	case clockI350:
+		return int64(high&(1<<(bitsI350-32)-1))<<32 | int64(low)
+	case clockI210:
+		return int64(high)*second + int64(low)
+	}
+	return int64((uint64(high)<<32 | uint64(low)) >> fraction82576)
+}
+
+// since is the time from one reading of the clock to another, which may have come
+// around in between.
+func (k clockKind) since(now, then int64) int64 {
+	unused := 0
+	switch k {
+	case clockI350:
+		unused = 64 - bitsI350
+	case clock82576:
+		unused = fraction82576
+	}
+	return (now - then) << unused >> unused
+}
+
+// reference is one moment on the NIC's clock and on CLOCK_MONOTONIC, ns. The
+// receive side has its own.
+type reference struct {
+	nic, host int64
+	known     bool
+}
+
+// stamp returns what stands before the frame in a buffer, bytes, and its time; 0
+// if that cannot be told now.
+func (q *queue) stamp(w uint64, buffer uint32) (room uint16, at int64) {
+	kind, timed := q.dev.chip.clock, q.dev.info.On&driver.RXTime != 0
+	var low, high uint32
+	switch {
+	case kind == clock82576 && w&rxStamp != 0 && timed:
+		low, high = q.regs.Read32(regSTMPL), q.regs.Read32(regSTMPH)
+		q.regs.Read32(regSATRH)
+	case kind != clock82576 && w&rxStampIn != 0:
+		b := q.tx.mem.Buffer(buffer)[stampTime:stampRoom]
+		low, high, room = binary.LittleEndian.Uint32(b), binary.LittleEndian.Uint32(b[4:]), stampRoom
+	default:
+		return 0, 0
+	}
+	t := kind.nanoseconds(low, high)
+	ref := &q.rx.clock
+	if d := kind.since(t, ref.nic); !ref.known || d > freshFor || d < -freshFor {
+		ref.refresh(q.dev)
+	}
+	if !ref.known {
+		return room, 0
+	}
+	return room, ref.host + kind.since(t, ref.nic)
+}
+
+// refresh reads both clocks. If another queue is at it, what is known serves on.
+func (ref *reference) refresh(d *device) {
+	if d.reading.Swap(true) { // another receive side
+		return
+	}
+	if d.chip.clock != clock82576 {
+		d.regs.Read32(regSYSTIMR) // freezes the words above it
+	}
+	low := d.regs.Read32(regSYSTIML)
+	host := clock.Now() // between the two: the low word's moment is that of the freezing
+	ref.nic = d.chip.clock.nanoseconds(low, d.regs.Read32(regSYSTIMH))
+	ref.host, ref.known = host, true
+	d.reading.Store(false)
+}
