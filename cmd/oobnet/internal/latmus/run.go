@@ -63,7 +63,8 @@ type run struct {
 
 	started        time.Time
 	startedAt      int64
-	demoted        uint64 // when last looked
+	demotedBefore  uint64 // the run
+	demoted        uint64 // since then, when last looked
 	receivedAt     time.Time
 	receivedBefore uint64
 }
@@ -160,6 +161,9 @@ func (r *run) measure(ctx context.Context) (_ *Report, err error) {
 			return nil, err
 		}
 	}
+	if err := r.settle(); err != nil {
+		return nil, err
+	}
 	var floods []func()
 	if r.o.Stress.Flood {
 		if floods, err = r.wire.floods(); err != nil {
@@ -175,6 +179,24 @@ func (r *run) measure(ctx context.Context) (_ *Report, err error) {
 	var out *Report
 	rt.QuietUnder(r.o.Memory, func() { out, err = r.exchange(ctx) })
 	return out, err
+}
+
+// settleFor is long enough for what came in-band to be delivered.
+const settleFor = 20 * time.Millisecond
+
+// settle forgets what came before the run: the peer may have begun when this side
+// had an address, and no socket yet, so that its first packets went in-band.
+func (r *run) settle() error {
+	stop := r.near.move()
+	time.Sleep(settleFor)
+	if err := stop(); err != nil {
+		return err
+	}
+	var early arrival
+	for r.party.arrivals.Pop(&early) { // Pop is all there is to do
+	}
+	r.demotedBefore = r.party.demotions()
+	return nil
 }
 
 // startFar starts the peer in this process: an echo, or a party like the near one.
@@ -285,7 +307,7 @@ func (r *run) collect(ctx context.Context, ended <-chan error) error {
 // round books what is new.
 func (r *run) round() {
 	r.tally.collect(r.party, r.o.RTT)
-	demoted := r.party.demotions()
+	demoted := r.party.demotions() - r.demotedBefore
 	r.tally.worst.explain(demoted-r.demoted, r.startedAt)
 	r.demoted = demoted
 }
