@@ -38,8 +38,10 @@ type Device struct {
 	layout link.Layout
 	pool   pool
 	memory memory
-	// partial is the link's capability.
-	partial bool
+	// partial is the link's capability; offloads are the flags of frames to send
+	// that it honours.
+	partial  bool
+	offloads link.Flags
 	// rxShift is the logarithm of the receive buffers of a queue: an index
 	// tells its queue by a shift, where a division would take as long as a
 	// table lookup.
@@ -139,6 +141,7 @@ func (s *Stack) Attach(l link.Link, cfg *DeviceConfig) (*Device, error) {
 	d.number = s.lastDevice
 	d.mem, d.layout, d.poll = mem, mem.Layout(), d.cfg.Poll
 	d.partial, d.rxClock = l.Capabilities().PartialChecksum, l.Capabilities().RXClock
+	d.offloads = offloadsOf(l.Capabilities())
 	d.build(orders)
 	s.setDevices(append(s.Devices(), d))
 	if s.timed.Load() {

@@ -1,7 +1,6 @@
 package stack
 
 import (
-	"encoding/binary"
 	"fmt"
 	"net"
 
@@ -250,23 +249,16 @@ func (r *rxQueue) redirect(f link.Frame, to *Device, action filter.Action, back 
 }
 
 // putTagBack makes a frame what it was on the wire, if the device has stripped
-// its tag. It reports false if the buffer has no room before the frame.
+// its tag. It reports false if the buffer has no room for it.
 func (r *rxQueue) putTagBack(f *link.Frame) bool {
 	stripped, tci := f.Flags&link.FlagVLANStripped != 0, f.VLAN
 	f.Meta = link.Meta{}
 	if !stripped {
 		return true
 	}
-	if f.Off < wire.VLANTagLen || f.Len < wire.EthernetHeaderLen {
-		return false
-	}
-	b := r.dev.mem.Buffer(f.Index)[f.Off-wire.VLANTagLen:]
-	copy(b, b[wire.VLANTagLen:][:2*6])
-	binary.BigEndian.PutUint16(b[12:], wire.TypeVLAN)
-	binary.BigEndian.PutUint16(b[14:], tci)
-	f.Off -= wire.VLANTagLen
-	f.Len += wire.VLANTagLen
-	return true
+	off, n, ok := wire.InsertTag(r.dev.mem.Buffer(f.Index), int(f.Off), int(f.Len), tci)
+	f.Off, f.Len = uint16(off), uint16(n)
+	return ok
 }
 
 // deviceNumber finds a device, nil if there is none of that number.

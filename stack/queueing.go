@@ -60,7 +60,8 @@ type Shaper interface {
 
 // Queued is a frame that waits to be sent.
 type Queued struct {
-	// Frame, whose Time is when it was queued.
+	// Frame, whose Time is when it was queued. What its flags leave to the device
+	// (Device.Offloads) is not yet in its bytes.
 	link.Frame
 	// Port that it leaves by; nil: what was sent by Device.Send.
 	Port *Port

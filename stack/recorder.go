@@ -27,8 +27,9 @@ type Recorder interface {
 	Settled(b *Arrivals)
 	// Sent is shown frames that the link took, of sockets and of the in-band
 	// stage, on the thread that gave them to the link: one at a time for each
-	// TX queue. They are to be read until it returns. at is when, on
-	// CLOCK_MONOTONIC, ns.
+	// TX queue. They have their tags and checksums, which are not left to the
+	// device while somebody records. They are to be read until it returns. at is
+	// when, on CLOCK_MONOTONIC, ns.
 	Sent(d *Device, queue int, frames []link.Frame, at int64)
 	// Unsent is shown a frame that will not be sent, because as many waited as
 	// may, because a discipline dropped it, or because the device is closing. Any
@@ -243,6 +244,7 @@ func (t *txQueue) recordUnsent(f link.Frame) {
 	if to == nil {
 		return
 	}
+	t.dev.complete(&f)
 	at := clock.Now()
 	for _, o := range to.list {
 		o.Unsent(t.dev, t.number, f, at)

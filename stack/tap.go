@@ -24,7 +24,8 @@ type Tap interface {
 	// not block, lock or allocate.
 	Tap(b *Batch)
 	// Sent is shown frames that the device has taken to send, on the sender's
-	// thread, if the tap asked for them. They are to be read, not kept.
+	// thread, if the tap asked for them: with their tags and checksums, which are
+	// not left to the device then. They are to be read, not kept.
 	Sent(d *Device, frames []link.Frame)
 	// Disabled is told that a port is no more. The stack's lock is held: it
 	// must not call the control path.
@@ -177,11 +178,13 @@ func (d *Device) claimWatched(claims *link.Claims) {
 	}
 }
 
+// wantsSent: somebody wants what is sent; nil: nobody wants anything.
+//
+//oobnet:hot
+func (ws *watchers) wantsSent() bool { return ws != nil && ws.wantSent }
+
 // sent shows what the device sends to the taps that asked for it.
 func (ws *watchers) sent(d *Device, frames []link.Frame) {
-	if !ws.wantSent {
-		return
-	}
 	for i := range ws.list {
 		if ws.list[i].watch.Sent {
 			ws.list[i].tap.Sent(d, frames)

@@ -62,6 +62,8 @@ type txQueue struct {
 	// priority to wait as well, peak the most that it was.
 	waiting, peak atomic.Int32
 	limits        [Priorities]int32
+	// software are the flags of frames whose work the link leaves to the owner.
+	software link.Flags
 	// bands of sockets, 1 or Priorities; each has a pile. shaped: the
 	// discipline sees every frame.
 	bands  int
@@ -117,6 +119,7 @@ func (c *frameCount) add(frames []link.Frame) {
 
 func (t *txQueue) init(d *Device, q link.Queue, order Discipline) {
 	t.dev, t.q, t.discipline = d, q, order
+	t.software = offloads &^ d.offloads
 	_, t.shaped = order.(Shaper)
 	if order != nil {
 		t.holds = make(bitset, (d.layout.Buffers()+63)/64)
@@ -140,7 +143,9 @@ func (t *txQueue) send(f link.Frame, p *Port, priority int) error {
 	if t.direct() {
 		t.one[0] = f
 		took, err := t.pass(t.one[:])
-		if took == 1 && p != nil {
+		if took == 0 {
+			f = t.one[0] // pass may have completed it
+		} else if p != nil {
 			t.countPort(p, t.one[:])
 		}
 		t.leave(took)
@@ -218,6 +223,12 @@ func (t *txQueue) pass(frames []link.Frame) (took int, err error) {
 	if t.dev.times.Load() != nil {
 		t.leaving(frames)
 	}
+	ws, to := t.dev.watchers.Load(), t.dev.recorders.Load()
+	if to != nil || ws.wantsSent() {
+		t.completeAll(frames, offloads)
+	} else {
+		t.completeAll(frames, t.software)
+	}
 	if took = t.q.Send(frames); took == 0 {
 		// A full ring may be full of what has left.
 		t.reclaim()
@@ -226,12 +237,12 @@ func (t *txQueue) pass(frames []link.Frame) (took int, err error) {
 		}
 	}
 	t.sent.add(frames[:took])
-	if ws := t.dev.watchers.Load(); ws != nil {
+	if ws.wantsSent() {
 		// The device only reads what it sends, and none of it comes back before
 		// this owner reclaims.
 		ws.sent(t.dev, frames[:took])
 	}
-	if to := t.dev.recorders.Load(); to != nil {
+	if to != nil {
 		t.recordSent(to, frames[:took])
 	}
 	if err = t.q.Flush(); err != nil {
@@ -403,7 +414,8 @@ func (t *txQueue) flushAgain() {
 }
 
 // Send sends a frame built in a buffer from Alloc, or a received one as it is,
-// whose buffer was the caller's and is no longer, also on an error. Frames of
+// whose buffer was the caller's and is no longer, also on an error. Its flags say
+// what is left to do in it: see Offloads. Frames of
 // one caller with one queue hint and priority keep their order; a priority out
 // of range is cut to it. An error wraps ENETDOWN or ENODEV (the frame may leave
 // when the wire is back), ENOBUFS where as many frames wait as may
