@@ -228,11 +228,16 @@ type Protocol struct {
 	Counts
 }
 
+// ReassemblyMemory is the name in Stack.InBand of what is no counter, but what
+// incomplete datagrams occupy, bytes.
+const ReassemblyMemory = "reassembly_memory"
+
 // Stack is what belongs to no device: see stack.StackStats.
 type Stack struct {
-	Demoted            uint64            `json:"demoted"`
-	DemotedFull        uint64            `json:"demoted_full"`
-	DemotedErrors      uint64            `json:"demoted_errors"`
+	Demoted       uint64 `json:"demoted"`
+	DemotedFull   uint64 `json:"demoted_full"`
+	DemotedErrors uint64 `json:"demoted_errors"`
+	// InBand are the in-band stage's own counters by name, but for those at 0.
 	InBand             map[string]uint64 `json:"in_band"`
 	InBandDropped      Reasons           `json:"in_band_dropped"`
 	NeighborEventsLost uint64            `json:"neighbor_events_lost"`

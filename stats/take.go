@@ -34,7 +34,7 @@ func Summary(s *stack.Stack) *Snapshot {
 	st := s.Stats()
 	n.Stack = Stack{
 		Demoted: st.Demoted, DemotedFull: st.DemotedFull, DemotedErrors: st.DemotedErrors,
-		InBand: st.InBand, InBandDropped: Reasons(st.InBandDropped),
+		InBand: lowerKeys(st.InBand), InBandDropped: Reasons(st.InBandDropped),
 		NeighborEventsLost: st.NeighborEventsLost, Notes: st.Notes, FrontCache: st.FrontCache,
 	}
 	devices := make(map[string]*stack.Device)
@@ -45,6 +45,32 @@ func Summary(s *stack.Stack) *Snapshot {
 		n.Devices = append(n.Devices, device(&st.Devices[i], devices[st.Devices[i].Name]))
 	}
 	return n
+}
+
+// lowerKeys makes the names of the in-band stage's counters like all others.
+func lowerKeys(m map[string]uint64) map[string]uint64 {
+	out := make(map[string]uint64, len(m))
+	for name, n := range m {
+		out[lowerName(name)] = n
+	}
+	return out
+}
+
+// lowerName turns ARPRequestsSent into arp_requests_sent.
+func lowerName(s string) string {
+	upper := func(i int) bool { return i < len(s) && s[i] >= 'A' && s[i] <= 'Z' }
+	b := make([]byte, 0, len(s)+4)
+	for i := range len(s) {
+		if !upper(i) {
+			b = append(b, s[i])
+			continue
+		}
+		if i > 0 && (!upper(i-1) || i+1 < len(s) && !upper(i+1)) {
+			b = append(b, '_')
+		}
+		b = append(b, s[i]+'a'-'A')
+	}
+	return string(b)
 }
 
 // device translates; d is nil of one that was closed meanwhile.
