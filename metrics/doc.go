@@ -1,0 +1,27 @@
+// Package metrics shows a stack to Prometheus.
+//
+//	registry.MustRegister(metrics.New(s, nil))       // beside a program's own metrics
+//	http.Handle("/metrics", metrics.Handler(s, nil)) // or on a page of its own
+//
+// Names begin with oobnet_, counters end in _total, units are packets, bytes and
+// seconds. What belongs together has one name and a label:
+//
+//	oobnet_device_*     device, and queue, reason, priority, cause or verdict
+//	oobnet_thread_*     device, thread, step: histograms of the watchdog
+//	oobnet_port_*       port
+//	oobnet_protocol_*   protocol: the sums over sockets, closed ones too
+//	oobnet_socket_*     each socket, with Config.Sockets
+//	oobnet_in_band_*, oobnet_front_cache_*, oobnet_faults_total
+//
+// A scrape takes a snapshot (package stats) and stops nothing: the fast stage
+// does not notice. Rates are for Prometheus to make. What was received and did not
+// come out is always the sum of its reasons:
+//
+//	rate(oobnet_device_receive_packets_total) =
+//	    delivered - copied + forwarded + demoted by reason + dropped by reason
+//
+// The step histograms are there while the device's watchdog is on
+// (stack.DeviceConfig.Watchdog, or Device.SetWatchdog).
+//
+// examples/appliance/dashboard.json is a dashboard for Grafana.
+package metrics
