@@ -75,9 +75,11 @@ type Device struct {
 	queued []Queued
 	// times are those of the packet in each buffer, whose entry belongs to the
 	// buffer's owner; nil as long as no socket wanted any: made by whoever
-	// needs it first, read by RX steps, senders and readers. rxClock is the link's.
-	times   atomic.Pointer[[]bufferTimes]
-	rxClock link.ClockDomain
+	// needs it first, read by RX steps, senders and readers. The clocks are the
+	// link's; timer is nil where the device does not say when it sent a frame.
+	times            atomic.Pointer[[]bufferTimes]
+	rxClock, txClock link.ClockDomain
+	timer            link.TXTimer
 	// fault is why nothing can be sent now: set by whoever finds out, taken
 	// back by the keeper.
 	fault atomic.Pointer[fault]
@@ -141,6 +143,9 @@ func (s *Stack) Attach(l link.Link, cfg *DeviceConfig) (*Device, error) {
 	d.number = s.lastDevice
 	d.mem, d.layout, d.poll = mem, mem.Layout(), d.cfg.Poll
 	d.partial, d.rxClock = l.Capabilities().PartialChecksum, l.Capabilities().RXClock
+	if d.txClock = l.Capabilities().TXClock; d.txClock != link.ClockNone {
+		d.timer, _ = l.(link.TXTimer)
+	}
 	d.offloads = offloadsOf(l.Capabilities())
 	d.build(orders)
 	s.setDevices(append(s.Devices(), d))
@@ -371,8 +376,15 @@ func (d *Device) gather(found func(uint32)) {
 		r.spare = r.spare[:0]
 	}
 	for _, t := range d.tx {
-		all(t.q.Reclaim)
-		all(t.q.Drain)
+		for _, take := range []func([]uint32) int{t.q.Reclaim, t.q.Drain} {
+			all(func(bufs []uint32) int {
+				n := take(bufs)
+				if d.timer != nil {
+					t.haveBeenSent(bufs[:n])
+				}
+				return n
+			})
+		}
 		for p := range t.piles {
 			d.follow(t.piles[p].Take(), found)
 			d.follow(t.chains[p], found)

@@ -30,6 +30,7 @@ type fakeLink struct {
 	flushErr  error
 	claims    []link.Claims
 	selectErr error
+	sentAt    map[uint32]int64 // by buffer, what SentAt says
 }
 
 // fakeQueue is one queue of it. Everything is under the link's mutex.
@@ -168,6 +169,14 @@ func (q *fakeQueue) wire() [][]byte {
 	q.l.mu.Lock()
 	defer q.l.mu.Unlock()
 	return slices.Clone(q.sent)
+}
+
+func (l *fakeLink) SentAt(bufs []uint32, times []int64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for i, index := range bufs {
+		times[i] = l.sentAt[index]
+	}
 }
 
 func (q *fakeQueue) Receive(frames []link.Frame) int {

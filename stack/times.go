@@ -43,10 +43,15 @@ const (
 	TimeTXDevice
 	TimeTXQueuing
 	TimeTXDelivery
+	// TimeTXHardware: a record of a send is complete when the device has said when
+	// the frame left, or has given its buffer back without: later than others, by
+	// 0.1 s at most. Devices that do not say (link.Capabilities.TXClock) cost it
+	// nothing.
+	TimeTXHardware
 
 	// TimeRX and TimeTX are all points of a direction, TimeAll those of both.
 	TimeRX  = TimeRXDevice | TimeRXQueuing | TimeRXDelivery | TimeRXHardware
-	TimeTX  = TimeTXDevice | TimeTXQueuing | TimeTXDelivery
+	TimeTX  = TimeTXDevice | TimeTXQueuing | TimeTXDelivery | TimeTXHardware
 	TimeAll = TimeRX | TimeTX
 )
 
@@ -89,6 +94,8 @@ type bufferTimes struct {
 	to *TXTimes
 	// launch is when a packet with link.FlagLaunchTime is to leave.
 	launch int64
+	// left: the link has the frame, and what lacks is the device's time of it.
+	left bool
 }
 
 // Sockets that want times of what they receive are counted in one word, by the

@@ -98,6 +98,7 @@ type txQueue struct {
 	origin   [txBurst]origin
 	exchange [handOver]Queued
 	done     [txDone]uint32
+	sentAt   [txDone]int64 // when the device sent what was in them
 
 	thread parker
 	info   ThreadInfo
@@ -373,6 +374,9 @@ func (t *txQueue) reclaim() {
 		n := t.q.Reclaim(t.done[:])
 		if n == 0 {
 			return
+		}
+		if t.dev.timer != nil {
+			t.haveBeenSent(t.done[:n])
 		}
 		t.dev.takeBack(t.done[:n])
 		if n < txDone {

@@ -3,6 +3,7 @@ package stack
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"sync/atomic"
 	"syscall"
 
@@ -34,6 +35,9 @@ var ErrTimesLost = errors.New("stack: times of sends were lost: their ring was f
 type TXTimes struct {
 	flags   TimestampFlags
 	records *ring.Ring[txRecord]
+	// timed has the records with a time of the device: made by the first sender on
+	// a device that tells them, put into by owners of TX queues.
+	timed atomic.Pointer[ring.Ring[timedRecord]]
 	// numbers counts sends: senders add. lost counts the records that were
 	// dropped since a reader was told: owners of TX queues add, readers swap.
 	numbers, lost atomic.Uint64
@@ -51,6 +55,13 @@ type TXTimes struct {
 type txRecord struct {
 	device, queuing, delivery int64
 	id                        uint64
+}
+
+// timedRecord is a record with the device's time.
+type timedRecord struct {
+	txRecord
+	hardware int64
+	clock    link.ClockDomain
 }
 
 // NewTXTimes makes one for the points in flags, with room for at least so many
@@ -74,10 +85,23 @@ func (t *TXTimes) Begin(d *Device, index uint32, delivery int64) uint64 {
 	if times == nil {
 		times = d.makeTimes()
 	}
+	if d.timer != nil && t.flags&TimeTXHardware != 0 && t.timed.Load() == nil {
+		t.makeTimed()
+	}
 	e := &(*times)[index]
 	e.Delivery, e.ID, e.to = delivery, id, t
 	return id
 }
+
+// makeTimed makes the room for records with the device's time, once.
+func (t *TXTimes) makeTimed() {
+	t.timed.CompareAndSwap(nil, ring.New[timedRecord](t.records.Cap()))
+}
+
+// wantsHardware reports whether a frame's record is to have the device's time.
+//
+//oobnet:hot
+func (e *bufferTimes) wantsHardware() bool { return e.to != nil && e.to.timed.Load() != nil }
 
 // Demoted is Begin for a packet that goes in-band, where nobody takes times: its
 // record is complete at once, and has no Device.
@@ -97,7 +121,29 @@ func (t *TXTimes) put(device, queuing, delivery int64, id uint64) {
 	if t.flags&TimeTXQueuing == 0 {
 		queuing = 0
 	}
-	if !t.records.Push(&txRecord{device, queuing, delivery, id}) {
+	t.wasPut(t.records.Push(&txRecord{device, queuing, delivery, id}))
+}
+
+// putTimed is put for a record with the device's time on a clock.
+func (t *TXTimes) putTimed(e *bufferTimes, hardware int64, clock link.ClockDomain) {
+	r := timedRecord{txRecord{e.Device, e.Queuing, e.Delivery, e.ID}, hardware, clock}
+	if t.flags&TimeTXDevice == 0 {
+		r.device = 0
+	}
+	if t.flags&TimeTXQueuing == 0 {
+		r.queuing = 0
+	}
+	if hardware == 0 {
+		r.clock = link.ClockNone
+	}
+	t.wasPut(t.timed.Load().Push(&r))
+}
+
+// wasPut counts a record that found no room, and wakes a reader.
+//
+//oobnet:hot
+func (t *TXTimes) wasPut(fits bool) {
+	if !fits {
 		t.lost.Add(1)
 		t.dropped.Add(1)
 	}
@@ -115,7 +161,8 @@ func (t *TXTimes) Wake() {
 }
 
 // Take takes the oldest records, as many as there are and fit, and says whether
-// some were lost since the last call.
+// some were lost since the last call. Those with the device's own time come after
+// the others.
 func (t *TXTimes) Take(into []IOTimes) (n int, lost bool) {
 	lost = t.lost.Load() != 0 && t.lost.Swap(0) != 0
 	var r txRecord
@@ -125,7 +172,19 @@ func (t *TXTimes) Take(into []IOTimes) (n int, lost bool) {
 		o.Hardware, o.Clock = 0, link.ClockNone
 		n++
 	}
+	if timed := t.timed.Load(); timed != nil {
+		n += takeTimed(timed, into[n:])
+	}
 	return n, lost
+}
+
+func takeTimed(records *ring.Ring[timedRecord], into []IOTimes) (n int) {
+	var r timedRecord
+	for n < len(into) && records.Pop(&r) {
+		into[n] = IOTimes{Device: r.device, Queuing: r.queuing, Delivery: r.delivery, Hardware: r.hardware, ID: r.id, Clock: r.clock}
+		n++
+	}
+	return n
 }
 
 // Sleep says that a reader is about to wait for the channel, and to look (Take)
@@ -170,6 +229,9 @@ func (t *txQueue) leaving(frames []link.Frame) {
 		}
 		if t.leftAt == 0 {
 			t.leftAt = clock.Now()
+		}
+		if t.dev.timer != nil && (*t.dev.times.Load())[f.Index].wantsHardware() {
+			f.Flags |= link.FlagTXTime
 		}
 		if f.Flags&link.FlagLaunchTime != 0 {
 			t.launch(f)
@@ -219,12 +281,36 @@ func (t *txQueue) haveLeft(frames []link.Frame) {
 		if to == nil {
 			continue // a received frame, sent as it is
 		}
-		e.to = nil
 		queuing := f.Time
 		if queuing == 0 {
 			queuing = now // nothing was before it
 		}
+		if f.Flags&link.FlagTXTime != 0 {
+			e.Device, e.Queuing, e.left = now, queuing, true
+			t.unreclaimed = txReclaim // the next send looks for it
+			continue
+		}
+		e.to = nil
 		to.put(now, queuing, e.Delivery, e.ID)
+	}
+}
+
+// haveBeenSent completes the records of frames whose device says when it sent
+// them, and has given their buffers back. Owner only.
+func (t *txQueue) haveBeenSent(bufs []uint32) {
+	times := t.dev.times.Load()
+	if times == nil || !slices.ContainsFunc(bufs, func(i uint32) bool { return (*times)[i].left }) {
+		return
+	}
+	t.dev.timer.SentAt(bufs, t.sentAt[:len(bufs)])
+	for i, index := range bufs {
+		e := &(*times)[index]
+		if !e.left {
+			continue
+		}
+		to := e.to
+		e.left, e.to = false, nil
+		to.putTimed(e, t.sentAt[i], t.dev.txClock)
 	}
 }
 

@@ -40,5 +40,5 @@ func (l *Link) FilterStats() filter.Stats { return filter.Stats{} }
 // FilterMap returns link.ErrNotSupported.
 func (l *Link) FilterMap(string) (filter.Map, error) { return nil, link.ErrNotSupported }
 
-// SentAt returns 0.
-func (l *Link) SentAt(uint32) int64 { return 0 }
+// SentAt knows no times.
+func (l *Link) SentAt(_ []uint32, times []int64) { clear(times) }

@@ -206,11 +206,15 @@ func (q *queue) takeSent(n uint32) {
 }
 
 // SentAt implements link.TXTimer.
-func (l *Link) SentAt(index uint32) int64 {
-	if int(index) >= len(l.sentAt) {
-		return 0
+//
+//oobnet:hot
+func (l *Link) SentAt(bufs []uint32, times []int64) {
+	for i, index := range bufs {
+		times[i] = 0
+		if int(index) < len(l.sentAt) {
+			times[i] = max(l.sentAt[index], 0)
+		}
 	}
-	return max(l.sentAt[index], 0)
 }
 
 // requestChecksum asks for the frame's UDP checksum. Whoever completes it sums up
