@@ -1,0 +1,262 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"io"
+	"net"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/oobnet/oobnet/control"
+	"github.com/oobnet/oobnet/internal/leaktest"
+	"github.com/oobnet/oobnet/internal/netns"
+)
+
+// serveOn runs `oobnet serve` as a process on a host of the wire, and returns
+// how to end it, which gives its exit code, and what it wrote to stderr.
+func serveOn(t *testing.T, h *netns.Host, socket, config string) (end func() (int, string)) {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "oobnet.yaml")
+	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(self, "serve", "--socket", socket, "--config", file)
+	cmd.Env = append(os.Environ(), commandEnv+"=1")
+	var errs strings.Builder
+	cmd.Stderr = &errs
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.Do(func() { err = cmd.Start() }) // the process is where the thread is
+	if err != nil {
+		t.Fatal(err)
+	}
+	ended := false
+	end = func() (int, string) {
+		if !ended {
+			ended = true
+			cmd.Process.Signal(syscall.SIGTERM)
+			timer := time.AfterFunc(30*time.Second, func() { cmd.Process.Kill() })
+			defer timer.Stop()
+			io.Copy(io.Discard, out)
+			cmd.Wait()
+		}
+		return cmd.ProcessState.ExitCode(), errs.String()
+	}
+	t.Cleanup(func() { end() })
+	line, err := bufio.NewReader(out).ReadString('\n')
+	if err != nil || line != "oobnet: serving on "+socket+"\n" {
+		_, said := end()
+		t.Fatalf("serve said %q, %v, %s", line, err, said)
+	}
+	return end
+}
+
+// client of a control socket.
+func client(t *testing.T, socket string) *control.Client {
+	t.Helper()
+	c, err := control.Dial(socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	return c
+}
+
+// All that a config can say is so when serve is ready, and gone when it ends.
+func TestServeConfig(t *testing.T) {
+	leaktest.Check(t)
+	w := testWire(t)
+	if err := w.B.AddAddr(netip.MustParsePrefix("192.0.2.2/24")); err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "table"), []byte("192.0.2.8 02:00:00:00:00:08 # a drive\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	socket := filepath.Join(dir, "s")
+	name := w.A.IfName
+	end := serveOn(t, w.A, socket, strings.ReplaceAll(`
+devices:
+  IF:
+    pool_size: 512
+    buffer_size: 4096
+    queueing: priority
+    watchdog: 1ms
+    filter: {rules: "accept ethertype ipv4,arp"}
+ports:
+  IF: {addresses: [192.0.2.1/24]}
+  IF.7: {addresses: [198.51.100.1/24], mtu: 1400}
+routes:
+  - {to: 10.0.0.0/8, via: 192.0.2.254, port: IF}
+neighbors:
+  - {address: 192.0.2.9, mac: "02:00:00:00:00:09", port: IF}
+neighbor_table: `+filepath.Join(dir, "table")+`
+vlans: 7
+services: {echo: 7, discard: 9, latmus: 59059}
+`, "IF", name))
+	c, ctx := client(t, socket), t.Context()
+	d, err := c.Device(ctx, name)
+	if err != nil || d.PoolSize != 512 || d.BufferSize != 4096 || d.Filter.Kind != "rules" || !d.Managed || len(d.Ports) != 2 {
+		t.Errorf("device %+v, %v", d, err)
+	}
+	if state, err := c.DeviceState(ctx, name); err != nil || len(state.Threads) == 0 || len(state.Threads[0].Steps) == 0 || state.TXQueues[0].Discipline == "" {
+		t.Errorf("state %+v, %v", state, err)
+	}
+	if p, err := c.Port(ctx, name+".7"); err != nil || p.MTU != 1400 || p.Addresses[0] != netip.MustParsePrefix("198.51.100.1/24") {
+		t.Errorf("port %+v, %v", p, err)
+	}
+	if routes, err := c.Routes(ctx); err != nil || len(routes) != 3 {
+		t.Errorf("routes %+v, %v", routes, err)
+	}
+	fc, err := c.FrontCache(ctx)
+	if err != nil || fc.Stats.Permanent != 2 {
+		t.Errorf("front cache %+v, %v", fc, err)
+	}
+	if v, err := c.VLANs(ctx); err != nil || v.IDs != "7" {
+		t.Errorf("VLANs %+v, %v", v, err)
+	}
+	// A kernel peer is answered by the echo and by latmus's, and not by discard.
+	for port, answers := range map[uint16]bool{7: true, 9: false, 59059: true} {
+		if got := asks(t, w.B, port); got != answers {
+			t.Errorf("port %d answers: %v", port, got)
+		}
+	}
+	// What is enabled again has what the config says.
+	for _, force := range []string{name + ".7", name} {
+		if _, err := c.DisablePort(ctx, force, true); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if out, _, err := command(ctx, "net", "--socket", socket, "-ei", name, "-Qa"); err != nil || out != "512\n" {
+		t.Errorf("enabled again: %q, %v", out, err)
+	}
+	if code, said := end(); code != 0 || said != "" {
+		t.Errorf("serve ended with %d: %s", code, said)
+	}
+	if _, err := os.Lstat(socket); err == nil {
+		t.Error("the socket is left behind")
+	}
+}
+
+// asks sends a datagram and says whether an answer comes.
+func asks(t *testing.T, h *netns.Host, port uint16) bool {
+	t.Helper()
+	c, err := h.DialUDP(netip.AddrPort{}, netip.AddrPortFrom(netip.MustParseAddr("192.0.2.1"), port))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	buf := make([]byte, 16)
+	for range 20 { // a datagram may be lost
+		if _, err := c.Write([]byte("hello")); err != nil {
+			return false
+		}
+		c.SetReadDeadline(time.Now().Add(300 * time.Millisecond))
+		n, err := c.Read(buf)
+		if err == nil {
+			return string(buf[:n]) == "hello"
+		}
+		if nerr, ok := err.(net.Error); !ok || !nerr.Timeout() || port == 9 {
+			return false
+		}
+	}
+	return false
+}
+
+// What goes wrong at the start names the line, and leaves nothing.
+func TestServeFails(t *testing.T) {
+	leaktest.Check(t)
+	dir := t.TempDir()
+	file := filepath.Join(dir, "oobnet.yaml")
+	socket := filepath.Join(dir, "s")
+	for config, want := range map[string]string{
+		"ports:\n  nosuch0: {addresses: [192.0.2.1/24]}\n": file + ":2: ports.nosuch0: ",
+		"colour: red\n":            file + ":1: colour: unknown field",
+		"vlans: 1\n":               file + ":1: vlans: ",
+		"group: no-such-group\n":   "no-such-group",
+		"neighbor_table: nosuch\n": file + ":1: neighbor_table: ",
+		"neighbors:\n- {address: 192.0.2.9, mac: \"02:00:00:00:00:09\"}\n": file + ":2: neighbors[0]: ",
+	} {
+		if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+		_, _, err := command(ctx, "serve", "--socket", socket, "-c", file)
+		cancel()
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: got %v, want %q", config, err, want)
+		}
+		if _, err := os.Lstat(socket); err == nil {
+			t.Errorf("%s: the socket is left behind", config)
+		}
+	}
+	if err := os.WriteFile(file, []byte("services: {echo: 7}\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if out, _, err := command(t.Context(), "serve", "--check", "-c", file); err != nil || out != file+": good\n" {
+		t.Errorf("check: %q, %v", out, err)
+	}
+	if _, _, err := command(t.Context(), "serve", "-c", filepath.Join(dir, "nosuch.yaml")); err == nil || !strings.Contains(err.Error(), "nosuch.yaml") {
+		t.Errorf("no file: %v", err)
+	}
+}
+
+// evl-net's exit codes: 0 without arguments and for help, 1 for any failure.
+func TestNetExitCodes(t *testing.T) {
+	leaktest.Check(t)
+	nosuch := filepath.Join(t.TempDir(), "nosuch")
+	for args, want := range map[string]int{
+		"":                            0,
+		"-h":                          0,
+		"--help":                      0,
+		"-@":                          0,
+		"-e":                          1,
+		"-i eth0":                     1,
+		"-z":                          1,
+		"-ei":                         1,
+		"eth0":                        1,
+		"-ei eth0 extra":              1,
+		"-ei eth0 -p many":            1,
+		"-ei eth0 --socket " + nosuch: 1,
+		"-n --socket " + nosuch:       1,
+	} {
+		self, err := os.Executable()
+		if err != nil {
+			t.Fatal(err)
+		}
+		cmd := exec.CommandContext(t.Context(), self, append([]string{"net"}, strings.Fields(args)...)...)
+		cmd.Env = append(os.Environ(), commandEnv+"=1")
+		out, err := cmd.CombinedOutput()
+		if got := cmd.ProcessState.ExitCode(); got != want {
+			t.Errorf("net %s: exit %d, want %d (%v): %s", args, got, want, err, out)
+		}
+		if want == 1 && strings.Count(string(out), "\n") != 1 {
+			t.Errorf("net %s: not one line: %s", args, out)
+		}
+	}
+}
+
+// The socket is named by the option, and else by the environment.
+func TestNetSocket(t *testing.T) {
+	leaktest.Check(t)
+	t.Setenv(socketEnv, "/nosuch/by-environment")
+	if _, _, err := command(t.Context(), "net", "-n"); err == nil || !strings.Contains(err.Error(), "/nosuch/by-environment: ") {
+		t.Errorf("got %v", err)
+	}
+	if _, _, err := command(t.Context(), "net", "-n", "--socket", "/nosuch/by-option"); err == nil || !strings.Contains(err.Error(), "/nosuch/by-option: ") {
+		t.Errorf("got %v", err)
+	}
+}
