@@ -33,6 +33,8 @@ type tally struct {
 	inBand     uint64 // packets that the in-band stage carried: they have no times
 	odd        uint64 // figures below 0
 	unmatched  uint64
+	echoed     int64       // involuntary switches of the echo's thread, when last told
+	echoes     []answer    // by sequence number, modulo: switches since the one before
 	departures []departure // by sequence number, modulo
 	sent       []stack.IOTimes
 	bySend     []uint64 // sequence number + 1 by the number of a send, modulo
@@ -44,7 +46,7 @@ type tally struct {
 
 func newTally(o *Options) *tally {
 	t := &tally{
-		departures: make([]departure, logRoom), sent: make([]stack.IOTimes, logRoom), bySend: make([]uint64, logRoom),
+		echoes: make([]answer, logRoom), departures: make([]departure, logRoom), sent: make([]stack.IOTimes, logRoom), bySend: make([]uint64, logRoom),
 		worst: worst{limit: o.Worst}, noCheck: o.NoCheck,
 	}
 	for i := range t.cells {
@@ -78,6 +80,11 @@ func (t *tally) collect(p *party, rtt bool) {
 	var a arrival
 	for p.arrivals.Pop(&a) {
 		t.lateArrivals = append(t.lateArrivals, a)
+	}
+	var e answer
+	for p.answers.Pop(&e) {
+		e.switches, t.echoed = e.switches-t.echoed, e.switches
+		t.echoes[e.seq%logRoom] = e
 	}
 	var d departure
 	for p.departures.Pop(&d) {
@@ -156,7 +163,11 @@ func (t *tally) came(a *arrival, rtt bool) {
 		return
 	}
 	t.record(roundTrip, a.read-d.begun)
-	t.worst.offer(around(d, &t.sent[i], a))
+	e := around(d, &t.sent[i], a)
+	if echo := &t.echoes[i]; echo.seq == a.seq {
+		e.echoSwitches = echo.switches
+	}
+	t.worst.offer(e)
 }
 
 // newPage forgets what the last line has shown.

@@ -15,7 +15,7 @@ var page = template.Must(template.New("report").Funcs(template.FuncMap{
 <style>
 body{font:14px/1.4 sans-serif;max-width:60em;margin:2em auto;padding:0 1em;color:#222}
 table{border-collapse:collapse;margin:1em 0}td,th{padding:.2em .7em;text-align:right;border-bottom:1px solid #ddd}
-td:first-child,th:first-child{text-align:left}svg{max-width:100%;height:auto}pre{overflow:auto;background:#f6f6f6;padding:1em}
+td:first-child,th:first-child{text-align:left}svg{max-width:100%;height:auto}pre{white-space:pre-wrap;overflow-wrap:anywhere;background:#f6f6f6;padding:1em}
 .bad{color:#b00}
 </style></head><body>
 <h1>oobnet latmus</h1>
@@ -25,7 +25,7 @@ td:first-child,th:first-child{text-align:left}svg{max-width:100%;height:auto}pre
 <table><tr><th>us</th><th>count</th><th>min</th><th>mean</th><th>p50</th><th>p99</th><th>p99.9</th><th>max</th></tr>
 {{range .R.Figures}}<tr><td>{{.Name}}</td><td>{{.Count}}</td><td>{{printf "%.3f" (us .Min)}}</td><td>{{printf "%.3f" (usf .Mean)}}</td><td>{{printf "%.3f" (us .P50)}}</td><td>{{printf "%.3f" (us .P99)}}</td><td>{{printf "%.3f" (us .P999)}}</td><td>{{printf "%.3f" (us .Max)}}</td></tr>
 {{end}}</table>
-{{if .R.MaxRatio}}<p>To sockets of the kernel in the same run: p99.9 {{printf "%.2f" .R.P999Ratio}}, worst {{printf "%.2f" .R.MaxRatio}}.</p>{{end}}
+{{if .R.MaxRatio}}<p>To sockets of the kernel in the same run: p99.9 {{printf "%.2f" .R.P999Ratio}}, worst {{printf "%.2f" .R.MaxRatio}}. Of theirs {{.R.KernelSent}} were sent, {{.R.KernelLost}} lost.</p>{{end}}
 {{.Picture}}
 <table><tr><th>packets</th><th></th></tr>
 <tr><td>sent</td><td>{{.R.Sent}}</td></tr><tr><td>received</td><td>{{.R.Received}}</td></tr>

@@ -34,6 +34,13 @@ type arrival struct {
 	switches int64
 }
 
+// answer is what an echo in this process knows of a packet: how often its thread
+// was switched involuntarily until it had answered.
+type answer struct {
+	seq      uint64
+	switches int64
+}
+
 const (
 	// logRoom is how much the threads write down for the collector, which looks
 	// each collectEvery: enough for a second at MinPeriod.
@@ -53,6 +60,7 @@ type party struct {
 	// Written by the threads, read by the collector.
 	departures *ring.Ring[departure]
 	arrivals   *ring.Ring[arrival]
+	answers    *ring.Ring[answer]
 	txTimes    *ring.Ring[stack.IOTimes]
 	sent       atomic.Uint64
 	sendErrors atomic.Uint64
@@ -76,7 +84,7 @@ type party struct {
 func newParty(o *Options, s *side, peer netip.Addr, cpu int) (*party, error) {
 	p := &party{
 		o: o, cpu: cpu, to: netip.AddrPortFrom(peer, o.Port),
-		departures: ring.New[departure](logRoom), arrivals: ring.New[arrival](logRoom), txTimes: ring.New[stack.IOTimes](logRoom),
+		departures: ring.New[departure](logRoom), arrivals: ring.New[arrival](logRoom), answers: ring.New[answer](logRoom), txTimes: ring.New[stack.IOTimes](logRoom),
 	}
 	var err error
 	cfg := rt.Config{Period: o.Period, Spin: o.spin(), Name: "latmus.tx", Priority: o.Priority}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/oobnet/oobnet/cmd/oobnet/internal/machine"
+	"github.com/oobnet/oobnet/internal/ring"
 	"github.com/oobnet/oobnet/proto/udp"
 	"github.com/oobnet/oobnet/rt"
 	"github.com/oobnet/oobnet/stack"
@@ -69,14 +70,19 @@ type run struct {
 	receivedBefore uint64
 }
 
-// startEcho answers whoever asks, on the thread that received.
-func startEcho(o *Options, s *side) (*udp.Conn, error) {
+// startEcho answers whoever asks, on the thread that received, and writes that down
+// in log, if there is one.
+func startEcho(o *Options, s *side, log *ring.Ring[answer]) (*udp.Conn, error) {
 	var c *udp.Conn
 	ready := make(chan struct{})
 	c, err := s.listen(o, &udp.Config{Handler: func(d udp.Datagram) {
 		<-ready // once: closed before the first packet is sent
 		// What cannot be sent back is lost, and its sender counts it.
 		_, _ = c.WriteToUDPAddrPort(d.Payload(), d.From())
+		if seq, ok := sequence(d.Payload()); ok && log != nil {
+			// No room: that packet's switches are in the next one's.
+			_ = log.Push(&answer{seq, involuntary()})
+		}
 		d.Release()
 	}})
 	close(ready)
@@ -85,7 +91,7 @@ func startEcho(o *Options, s *side) (*udp.Conn, error) {
 
 // echo is the peer of a run with RTT on another host.
 func (r *run) echo(ctx context.Context) (*Report, error) {
-	c, err := startEcho(r.o, r.near)
+	c, err := startEcho(r.o, r.near, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -205,7 +211,7 @@ func (r *run) startFar(ctx context.Context) (stop func() error, err error) {
 	case r.far == nil:
 		return func() error { return nil }, nil
 	case r.o.RTT:
-		c, err := startEcho(r.o, r.far)
+		c, err := startEcho(r.o, r.far, r.party.answers)
 		if err != nil || !r.far.manual {
 			return c.Close, err
 		}

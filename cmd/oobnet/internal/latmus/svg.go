@@ -117,11 +117,20 @@ func (f *Figure) draw(w io.Writer, a axes, i int) {
 			fmt.Fprintf(&path, "V%.1fH%.1f", a.y(float64(counts[k])), a.x(max(rowStart(k+1), leastPlotted)))
 		}
 		fmt.Fprintf(&path, "V%.1f", floor)
-		fmt.Fprintf(w, `<path d="%s" fill="%s" fill-opacity="0.08" stroke="%s" stroke-width="1.5"/>`+"\n",
-			path.String(), figureColours[i], figureColours[i])
+		fmt.Fprintf(w, `<path d="%s" fill="%s" fill-opacity="0.08" stroke="%s" stroke-width="%.1f"/>`+"\n",
+			path.String(), figureColours[i], figureColours[i], strokeWidth(i))
 	}
 	y := plotTop + 14 + i*legendLine
 	fmt.Fprintf(w, `<rect x="%d" y="%d" width="12" height="12" fill="%s"/>`, legendLeft, y-11, figureColours[i])
 	fmt.Fprintf(w, `<text x="%d" y="%d">%s</text><text x="%d" y="%d" fill="#555">p99.9 %.1f, max %.1f us</text>`+"\n",
 		legendLeft+18, y, f.Name, legendLeft+18, y+16, us(f.P999), us(f.Max))
+}
+
+// strokeWidth of a figure's outline, pixels: one that a later figure may cover
+// whole shows on both sides of it.
+func strokeWidth(i int) float64 {
+	if i == rxSched || i == txSched {
+		return 4
+	}
+	return 1.5
 }

@@ -31,6 +31,8 @@ type Exchange struct {
 
 	begin, end int64
 	switches   int64
+	// echoSwitches are those of the thread that answered, where that is known.
+	echoSwitches int64
 }
 
 // Longest step of the exchange.
@@ -150,6 +152,9 @@ func (w *worst) explain(demoted uint64, started int64) {
 		}
 		if e.switches > 0 {
 			e.Causes = append(e.Causes, fmt.Sprintf("preempted: %d involuntary switches of the thread", e.switches))
+		}
+		if e.echoSwitches > 0 {
+			e.Causes = append(e.Causes, fmt.Sprintf("the echo was preempted: %d involuntary switches of its thread", e.echoSwitches))
 		}
 		if demoted > 0 {
 			e.Causes = append(e.Causes, fmt.Sprintf("%d demotions within %v", demoted, collectEvery))

@@ -14,10 +14,11 @@ func TestCausesAreFound(t *testing.T) {
 	begin := stack.Now()
 	runtime.GC()
 	w.offer(path("in", 1, begin, 2, point{"delivery to read", stack.Now()}))
+	w.list[0].echoSwitches = 4
 	w.offer(path("in", 2, begin-minute-5, 0, point{"delivery to read", begin - minute}))
 	w.explain(3, begin)
 	all := strings.Join(w.list[0].Causes, "\n")
-	for _, want := range []string{"stopped the world for", "2 involuntary switches", "3 demotions"} {
+	for _, want := range []string{"stopped the world for", "2 involuntary switches", "the echo was preempted: 4 involuntary", "3 demotions"} {
 		if !strings.Contains(all, want) {
 			t.Errorf("no %q in %q", want, all)
 		}
