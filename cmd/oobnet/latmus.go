@@ -57,7 +57,8 @@ Exit codes: 1 for an error, 99 when the peer fell silent, 102 when a figure was
 over -A, 103 for results that cannot be.`,
 		Example: `  oobnet latmus -T 10
   oobnet latmus --rtt --vs kernel --stress gc -T 60 --html report.html
-  sudo oobnet latmus --veth --rtt --vs kernel --poll manual -P 0 --stress gc,flood -T 60
+  sudo oobnet latmus --veth --rtt --vs kernel --poll manual -P 50 -c 0 --peer-cpu 1 \
+      --spin 50us --memory 512 --stress gc,flood -T 60
   sudo oobnet latmus -i eth1 --addr 192.0.2.1/24 -E 192.0.2.2 -g histogram.txt
   sudo oobnet latmus -i 0000:03:00.0 --addr 192.0.2.1/24 --echo`,
 		Args: cobra.NoArgs,

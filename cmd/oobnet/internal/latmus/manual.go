@@ -100,9 +100,9 @@ func startAnswers(o *Options, s *side, cpu int, k *kernel, refused func(error)) 
 	}
 }
 
-// answers is the thread. A packet comes a period after the one before: for half of
-// it the thread sleeps, and leaves its core to others, then it waits with its eyes
-// open, for a period at most.
+// answers is the thread, which waits with its eyes open. With a priority it leaves
+// its core to others for half a period after each packet, for the next comes a
+// period later, and while none come.
 func answers(ctx context.Context, o *Options, s *side, k *kernel) error {
 	done := ctx.Done()
 	last := stack.Now() // when a packet came
@@ -118,6 +118,9 @@ func answers(ctx context.Context, o *Options, s *side, k *kernel) error {
 			n = k.answerOnce()
 		} else if n, err = s.device.Poll(stack.MaxBatch); err != nil {
 			return err
+		}
+		if o.Priority == 0 {
+			continue
 		}
 		now := stack.Now()
 		switch {
