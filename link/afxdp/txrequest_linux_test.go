@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/oobnet/oobnet/internal/leaktest"
+	"github.com/oobnet/oobnet/internal/netdev"
 	"github.com/oobnet/oobnet/internal/netnstest"
 	"github.com/oobnet/oobnet/internal/wire"
 	"github.com/oobnet/oobnet/link"
@@ -227,6 +228,40 @@ func TestOpenRequests(t *testing.T) {
 			}
 			if !errors.Is(err, link.ErrNotSupported) || !strings.Contains(err.Error(), "zero copy") {
 				t.Errorf("with %#x on veth: %v", with, err)
+			}
+		}
+	})
+}
+
+// TestOpenRequestsZeroCopy: in zero copy a card has what its driver reports, and
+// the rest is refused with the reason.
+func TestOpenRequestsZeroCopy(t *testing.T) {
+	needsCard(t)
+	leaktest.Check(t)
+	w := netnstest.NewPair(t, nil)
+	w.A.Do(func() {
+		info, err := netdev.Features(w.A.IfIndex)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for with, reported := range map[Features]bool{
+			TXChecksum: info.XSK&netdev.XSKTXChecksum != 0,
+			TXTime:     info.XSK&netdev.XSKTXTimestamp != 0,
+			LaunchTime: info.XSK&netdev.XSKLaunchTime != 0,
+			RXTime:     info.RXMetadata&netdev.RXTimestamp != 0,
+		} {
+			l, err := Open(w.A.IfName, &Config{With: with, ZeroCopy: ZeroCopyRequire})
+			if err == nil {
+				c := l.Capabilities()
+				if has := c.TXChecksum || c.TXClock != link.ClockNone || c.LaunchClock != link.ClockNone || c.RXClock != link.ClockNone; !has {
+					t.Errorf("with %#x: capabilities %+v", with, c)
+				}
+				if err := l.Close(); err != nil {
+					t.Error(err)
+				}
+			}
+			if (err == nil) != reported || err != nil && !errors.Is(err, link.ErrNotSupported) {
+				t.Errorf("with %#x, reported %v: %v", with, reported, err)
 			}
 		}
 	})
