@@ -298,7 +298,9 @@ func (k *keeper) tick() {
 		// A probe that finds no buffer is due again in a second.
 		k.s.inBand.Probe(p.Via.(*Port).id, p.NextHop, p.MAC, p.Src)
 	}
-	for _, d := range k.s.Devices() {
+	// Not a copy, as Devices makes: this runs many times a second, beside programs
+	// that want nothing allocated.
+	for _, d := range *k.s.devices.Load() {
 		d.watch()
 	}
 }
