@@ -180,7 +180,10 @@ func (d *Device) build(orders []Discipline) {
 		r.watched = Batch{Device: d, Packets: r.watchRoom[:0], q: r}
 		r.home.Init(d.next)
 		r.section.init(d, fmt.Sprintf("receive buffers of queue %d", i), i*d.layout.RXBuffers, d.layout.RXBuffers, d.cfg.RXBuffers)
-		r.recaller, _ = q.(link.Recaller)
+		if d.memory.link != nil {
+			r.recaller, _ = q.(link.Recaller)
+			r.recalled = make([]uint32, d.layout.RXBuffers)
+		}
 		for b := d.cfg.RXBuffers - 1; b >= 0; b-- {
 			r.home.Push(uint32(i*d.layout.RXBuffers + b))
 		}

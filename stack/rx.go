@@ -35,7 +35,7 @@ type rxQueue struct {
 	// section and what follows is for ResizeRX: see shed.
 	section
 	recaller link.Recaller // nil: the device gives no buffer back without a frame
-	recalled [MaxBatch]uint32
+	recalled []uint32      // room for all that it gives back at once
 	// limit is the first buffer that is to be put aside, noLimit if none is out;
 	// sweep and recall ask for a look at what is at home, and at what the device
 	// has. ResizeRX writes them, the RX step reads them, and takes back sweep and

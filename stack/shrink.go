@@ -46,20 +46,19 @@ func (r *rxQueue) sweepHome(limit uint32) {
 }
 
 // recallFrom puts aside what the device gives back without a frame. What it does
-// not let go of yet, it is asked for when ResizeRX looks again.
+// not let go of yet it is asked for in the next step.
 func (r *rxQueue) recallFrom(limit uint32) {
-	r.recall.Store(false)
 	if r.recaller == nil {
+		r.recall.Store(false)
 		return
 	}
-	for again := true; again; {
-		var n int
-		n, again = r.recaller.Recall(limit, r.recalled[:])
-		for _, index := range r.recalled[:n] {
-			r.aside.Push(index)
-		}
-		r.withDevice -= n
-		again = again && n > 0
+	n, again := r.recaller.Recall(limit, r.recalled)
+	for _, index := range r.recalled[:n] {
+		r.aside.Push(index)
+	}
+	r.withDevice -= n
+	if !again {
+		r.recall.Store(false)
 	}
 }
 
@@ -98,7 +97,10 @@ func (r *rxQueue) add(indexes []uint32) {
 }
 
 // settled implements pooled.
-func (r *rxQueue) settled() { r.limit.Store(noLimit) }
+func (r *rxQueue) settled() {
+	r.limit.Store(noLimit)
+	r.recall.Store(false)
+}
 
 // bound implements pooled.
 func (p *pool) bound(size int) {

@@ -54,5 +54,7 @@ func (q *queue) ResumeReceive(from uint32, bufs []uint32) (n int) {
 	q.startReceive()
 	q.dev.enableReceive()
 	q.Fill(list)
+	// A read waits for the writes before it: from here on the device receives.
+	q.regs.Read32(regSTATUS)
 	return n
 }

@@ -40,5 +40,7 @@ func (q *queue) ResumeReceive(from uint32, bufs []uint32) (n int) {
 	q.pointReceive()
 	q.enable(r.at, rxThresholds)
 	q.Fill(list)
+	// A read waits for the writes before it: from here on the device receives.
+	q.regs.Read32(regSTATUS)
 	return n
 }
