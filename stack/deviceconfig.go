@@ -19,9 +19,9 @@ type DeviceConfig struct {
 	PoolSize int
 	// MaxRXBuffers of each queue, a power of two, and MaxPoolSize are what
 	// Device.ResizeRX and ResizePool can extend RXBuffers and PoolSize to, which
-	// then may be any number up to them. They take address space, and about 250
-	// bytes of heap a buffer. One that is 0 is what the device begins with; both 0:
-	// the memory is what it is. It takes a link that is a link.Resizer.
+	// then may be any number up to them. They take address space, and 110 bytes of
+	// heap a buffer, with timestamps 180. One that is 0 is what the device begins
+	// with; both 0: the memory is fixed. It takes a link that is a link.Resizer.
 	MaxRXBuffers, MaxPoolSize int
 	// BufferSize in bytes: one page by default, four at most, a power of two,
 	// never less than the MTU needs. The link may have a lower limit.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log"
 	"net/netip"
+	"time"
 
 	"github.com/oobnet/oobnet/arp"
 	"github.com/oobnet/oobnet/link"
@@ -108,4 +109,30 @@ func ExampleDevice_Poll() {
 	// Output:
 	// took 3 frames: 3 of 3 delivered, 0 demoted, 0 dropped
 	// waiting for their reader: 3
+}
+
+// A device can begin small, and take more memory while it runs, up to what its
+// config leaves room for. What it gives up, the machine has back.
+func ExampleDevice_ResizePool() {
+	wire, err := loopback.New(nil)
+	if err != nil {
+		log.Fatal(err)
+	}
+	s, device := oneAddress(wire, "10.0.0.1/24", &stack.DeviceConfig{
+		PoolSize: 512, MaxPoolSize: 8192, RXBuffers: 512, MaxRXBuffers: 4096,
+	})
+	defer s.Close()
+
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	for _, buffers := range []int{8192, 1024} {
+		if out, err := device.ResizePool(ctx, buffers); err != nil {
+			log.Fatal(out, " buffers are still out: ", err)
+		}
+		st := device.Stats().Pool
+		fmt.Printf("%d buffers to send, %d to receive, %d MiB\n", st.Size, st.RXSize, st.Memory>>20)
+	}
+	// Output:
+	// 8192 buffers to send, 512 to receive, 34 MiB
+	// 1024 buffers to send, 512 to receive, 6 MiB
 }
