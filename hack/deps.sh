@@ -15,6 +15,7 @@ need ip iproute2
 need ethtool ethtool
 need ping iputils-ping
 need tshark tshark
+need qemu-s390x-static qemu-user-static
 if [ "${1:-}" = vm ]; then
 	need xz xz-utils
 fi

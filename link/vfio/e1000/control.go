@@ -116,7 +116,7 @@ func (d *device) writeAddress(i int, mac link.MAC) {
 
 // SetFeatures implements driver.Device.
 func (d *device) SetFeatures(on driver.Features) error {
-	if err := checkFeatures(on); err != nil {
+	if err := d.info.CheckFeatures(on); err != nil {
 		return d.fail(err)
 	}
 	d.info.On = on
@@ -175,4 +175,4 @@ func (d *device) readMissed() uint64 {
 
 // Lost implements driver.Queue: what the NIC has missed it has missed for its
 // only queue.
-func (q *queue) Lost() (noBuffer, invalid uint64) { return q.dev.missed, q.rx.invalid.Load() }
+func (q *queue) Lost() (noBuffer, invalid uint64) { return q.dev.missed, q.invalid.Load() }

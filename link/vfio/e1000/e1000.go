@@ -37,17 +37,6 @@ var Driver = driver.Driver{
 
 const id82574 = 0x10d3
 
-// Limits of a ring (SDM 3.2.6, 3.4): lengths are multiples of 128 bytes, so of 8
-// descriptors of 16 bytes; ours are powers of two.
-const (
-	descriptorSize = 16
-	minDescriptors = 8
-	maxDescriptors = 4096
-	// defaultDescriptors hold 5 ms of full frames at 1 Gbit/s, 0.3 ms of the
-	// shortest.
-	defaultDescriptors = 512
-)
-
 // frameOverhead is what a frame has beside the MTU on the wire, bytes: header,
 // one tag, check sequence.
 const frameOverhead = 14 + 4 + 4
@@ -115,13 +104,8 @@ func (d *device) fail(err error) error { return fmt.Errorf("e1000: %s: %w", d.bu
 
 // check refuses what the NIC cannot do.
 func (d *device) check() error {
-	for _, n := range []*int{&d.info.RXDescriptors, &d.info.TXDescriptors} {
-		if *n == 0 {
-			*n = defaultDescriptors
-		}
-		if *n < minDescriptors || *n > maxDescriptors || *n&(*n-1) != 0 {
-			return fmt.Errorf("%d descriptors: want a power of two from %d to %d", *n, minDescriptors, maxDescriptors)
-		}
+	if err := d.info.SettleRings(); err != nil {
+		return err
 	}
 	switch {
 	case d.cfg.Queues > 1:
@@ -129,18 +113,7 @@ func (d *device) check() error {
 	case d.cfg.MTU > d.info.MaxMTU:
 		return fmt.Errorf("MTU %d: the %s carries at most %d", d.cfg.MTU, d.info.Model, d.info.MaxMTU)
 	}
-	return checkFeatures(d.cfg.Features)
-}
-
-func checkFeatures(f driver.Features) error {
-	const vlan = driver.VLANStrip | driver.VLANInsert
-	switch {
-	case f&^supported != 0:
-		return fmt.Errorf("features %#x: the NIC has only %#x of them: %w", f, f&supported, link.ErrNotSupported)
-	case f&vlan != 0 && f&vlan != vlan:
-		return fmt.Errorf("stripping and inserting VLAN tags is one switch of this NIC: ask for both or for none: %w", link.ErrNotSupported)
-	}
-	return nil
+	return d.info.CheckFeatures(d.cfg.Features)
 }
 
 // Info implements driver.Device.
@@ -195,18 +168,7 @@ func (d *device) Stop() error {
 	return nil
 }
 
-// until polls a condition, for at most limit, and says whether it came true. It
-// ends early if the device is gone.
+// until is driver.Until.
 func (d *device) until(limit time.Duration, came func() bool) bool {
-	for end := time.Now().Add(limit); ; time.Sleep(pollPause) {
-		switch {
-		case came():
-			return true
-		case time.Now().After(end), d.regs.Read32(regSTATUS) == bus.AllOnes:
-			return false
-		}
-	}
+	return driver.Until(d.regs, regSTATUS, limit, came)
 }
-
-// pollPause is between two looks at a register that takes its time.
-const pollPause = 100 * time.Microsecond

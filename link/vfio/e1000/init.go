@@ -201,7 +201,7 @@ func (d *device) programFeatures() {
 	if d.info.On&driver.VLANStrip != 0 {
 		d.ctrl |= ctrlVME
 	}
-	d.queue.rx.strip.Store(d.ctrl&ctrlVME != 0)
+	d.queue.strip.Store(d.ctrl&ctrlVME != 0)
 	d.regs.Write32(regCTRL, d.ctrl)
 }
 

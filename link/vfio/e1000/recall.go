@@ -14,46 +14,23 @@ const receiveEnd = 10 * time.Millisecond
 
 var _ driver.Recaller = (*queue)(nil)
 
-// Holds implements driver.Recaller.
-func (q *queue) Holds(from uint32) bool {
-	r := &q.rx
-	for at := r.head; at != r.tail; at++ {
-		if r.buffers[at&r.mask] >= from {
-			return true
-		}
-	}
-	return false
-}
-
 // PauseReceive implements driver.Recaller: it switches the receiver off (SDM
 // 13.4.22, RCTL.EN). The control path does not switch it on again, since
 // receiving is false.
 func (q *queue) PauseReceive() {
 	q.dev.receiving.Store(false)
 	q.regs.Write32(regRCTL, q.dev.rctl.Load())
-	q.rx.pausedAt = clock.Now()
+	q.pausedAt = clock.Now()
 }
 
 // Paused implements driver.Recaller.
-func (q *queue) Paused() bool { return clock.Now()-q.rx.pausedAt >= int64(receiveEnd) }
+func (q *queue) Paused() bool { return clock.Now()-q.pausedAt >= int64(receiveEnd) }
 
 // ResumeReceive implements driver.Recaller.
 func (q *queue) ResumeReceive(from uint32, bufs []uint32) (n int) {
-	r := &q.rx
-	// The device begins at slot 0, so the ring is written from there.
-	list := make([]uint32, 0, r.tail-r.head)
-	for at := r.head; at != r.tail; at++ {
-		if b := r.buffers[at&r.mask]; b < from || n == len(bufs) {
-			list = append(list, b)
-		} else {
-			bufs[n] = b
-			n++
-		}
-	}
-	r.head, r.tail, r.chained = 0, 0, false
-	q.startReceive()
-	q.dev.enableReceive()
-	q.Fill(list)
+	held, _ := q.Empty() // nothing has arrived that Receive would find
+	n, held = driver.Recall(held, from, bufs)
+	q.receiveAgain(held)
 	// A read waits for the writes before it: from here on the device receives.
 	q.regs.Read32(regSTATUS)
 	return n

@@ -72,17 +72,6 @@ func list() (l []driver.Model) {
 	return l
 }
 
-// Limits of a ring (7.1.4.5): lengths are multiples of 128 bytes, so of 8
-// descriptors of 16 bytes; ours are powers of two.
-const (
-	descriptorSize = 16
-	minDescriptors = 8
-	maxDescriptors = 4096
-	// defaultDescriptors hold 5 ms of full frames at 1 Gbit/s, 0.3 ms of the
-	// shortest.
-	defaultDescriptors = 512
-)
-
 // frameOverhead is what a frame has beside the MTU on the wire, bytes: header,
 // one tag, check sequence.
 const frameOverhead = 14 + 4 + 4
@@ -182,13 +171,8 @@ func (d *device) mostQueues() int {
 
 // check refuses what the NIC cannot do.
 func (d *device) check() error {
-	for _, n := range []*int{&d.info.RXDescriptors, &d.info.TXDescriptors} {
-		if *n == 0 {
-			*n = defaultDescriptors
-		}
-		if *n < minDescriptors || *n > maxDescriptors || *n&(*n-1) != 0 {
-			return fmt.Errorf("%d descriptors: want a power of two from %d to %d", *n, minDescriptors, maxDescriptors)
-		}
+	if err := d.info.SettleRings(); err != nil {
+		return err
 	}
 	switch {
 	case d.info.Queues > d.mostQueues():
@@ -200,16 +184,10 @@ func (d *device) check() error {
 }
 
 func (d *device) checkFeatures(f driver.Features) error {
-	const vlan = driver.VLANStrip | driver.VLANInsert
-	switch {
-	case f&^d.info.Supported != 0:
-		return fmt.Errorf("features %#x: with %d queues the NIC has only %#x of them: %w", f, d.info.Queues, f&d.info.Supported, link.ErrNotSupported)
-	case f&vlan != 0 && f&vlan != vlan:
-		return fmt.Errorf("stripping and inserting VLAN tags is one switch of this NIC: ask for both or for none: %w", link.ErrNotSupported)
-	case (f^d.info.On)&driver.RXTime != 0 && d.started():
+	if (f^d.info.On)&driver.RXTime != 0 && d.started() {
 		return fmt.Errorf("receive times are switched before frames flow: open the device with them, or without: %w", link.ErrNotSupported)
 	}
-	return nil
+	return d.info.CheckFeatures(f)
 }
 
 // Info implements driver.Device.
@@ -234,7 +212,7 @@ func (d *device) Start(region driver.Region) ([]driver.Queue, error) {
 	queues := make([]driver.Queue, len(d.queues))
 	for i := range d.queues {
 		q := &d.queues[i]
-		if !q.enable(q.rx.at, rxThresholds) || !q.enable(q.tx.at, txThresholds) {
+		if !q.enable(q.rxAt, rxThresholds) || !q.enable(q.txAt, txThresholds) {
 			return nil, d.fail(fmt.Errorf("queue %d did not start in %v: %w", i, queueWait, syscall.EIO))
 		}
 		queues[i] = q
@@ -270,7 +248,7 @@ func (d *device) Stop() error {
 	if d.Status().Up {
 		d.until(drainWait, func() bool {
 			for i := range d.queues {
-				if at := d.queues[i].tx.at; d.regs.Read32(at+ringHead) != d.regs.Read32(at+ringTail) {
+				if at := d.queues[i].txAt; d.regs.Read32(at+ringHead) != d.regs.Read32(at+ringTail) {
 					return false
 				}
 			}
@@ -285,18 +263,7 @@ func (d *device) Stop() error {
 
 var errGone = errors.New("its registers read as all ones: the device is gone or powered off")
 
-// until polls a condition, for at most limit, and says whether it came true. It
-// ends early if the device is gone.
+// until is driver.Until.
 func (d *device) until(limit time.Duration, came func() bool) bool {
-	for end := time.Now().Add(limit); ; time.Sleep(pollPause) {
-		switch {
-		case came():
-			return true
-		case time.Now().After(end), d.regs.Read32(regSTATUS) == bus.AllOnes:
-			return false
-		}
-	}
+	return driver.Until(d.regs, regSTATUS, limit, came)
 }
-
-// pollPause is between two looks at a register that takes its time.
-const pollPause = 100 * time.Microsecond

@@ -232,9 +232,9 @@ func (d *device) programFeatures() {
 		strip |= rxStripTag
 	}
 	for i := range d.queues {
-		d.queues[i].rx.strip.Store(d.ctrl&ctrlVME != 0)
+		d.queues[i].strip.Store(d.ctrl&ctrlVME != 0)
 		if d.chip.strips {
-			d.regs.Write32(d.queues[i].rx.at+rxStrip, strip)
+			d.regs.Write32(d.queues[i].rxAt+rxStrip, strip)
 		}
 	}
 	d.regs.Write32(regCTRL, d.ctrl)

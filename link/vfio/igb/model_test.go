@@ -173,7 +173,7 @@ func TestDescriptors(t *testing.T) {
 	_, queues := card.start(driver.Config{Queues: 2, Interrupts: bus.MSIX, Features: driver.TXChecksum})
 	q := queues[1]
 	ring := func(at uint32, n int) []byte {
-		return card.At(uint64(card.Get(at+ringLow))|uint64(card.Get(at+ringHigh))<<32, n*descriptorSize)
+		return card.At(uint64(card.Get(at+ringLow))|uint64(card.Get(at+ringHigh))<<32, n*driver.DescriptorSize)
 	}
 	q.Fill([]uint32{33})
 	rx := ring(regQueueRX+queueStep, 1)
@@ -219,7 +219,7 @@ func TestDescriptors(t *testing.T) {
 		{card.mem.IOVA + 64*2048, 0x63300040, 64<<14 | 2<<8}, // VLE too; TXSM
 		{card.mem.IOVA + 66*2048, 0x6b300040, 64<<14 | 2<<8}, // RS too: the batch's last
 	} {
-		d := tx[i*descriptorSize:]
+		d := tx[i*driver.DescriptorSize:]
 		if got := binary.LittleEndian.Uint64(d); got != want.address {
 			t.Errorf("descriptor %d: first word %#x, want %#x", i, got, want.address)
 		}
@@ -231,7 +231,7 @@ func TestDescriptors(t *testing.T) {
 	if n := q.Reclaim(bufs[:]); n != 0 {
 		t.Errorf("%d buffers came back before anything left", n)
 	}
-	tx[3*descriptorSize+12] |= 1 // DD
+	tx[3*driver.DescriptorSize+12] |= 1 // DD
 	if n := q.Reclaim(bufs[:]); n != 3 || bufs[0] != 65 || bufs[1] != 64 || bufs[2] != 66 {
 		t.Errorf("%d buffers came back: %v", n, bufs)
 	}
@@ -243,7 +243,7 @@ func TestReceived(t *testing.T) {
 	d, queues := card.start(driver.Config{Queues: 1, Features: driver.RXChecksum | driver.VLANStrip | driver.VLANInsert, RXDescriptors: 16})
 	q := queues[0]
 	q.Fill([]uint32{0, 1, 2, 3, 4, 5, 6})
-	ring := card.At(uint64(card.Get(regQueueRX+ringLow))|uint64(card.Get(regQueueRX+ringHigh))<<32, 16*descriptorSize)
+	ring := card.At(uint64(card.Get(regQueueRX+ringLow))|uint64(card.Get(regQueueRX+ringHigh))<<32, 16*driver.DescriptorSize)
 	const ip, l4, eop, vlan = 1 << 6, 1 << 5, 1 << 1, 1 << 3
 	for i, w := range []struct {
 		status      uint32
@@ -257,7 +257,7 @@ func TestReceived(t *testing.T) {
 		{1, 2048, 0},                        // the first part of a longer one
 		{1 | eop, 10, 0},                    // and its end
 	} {
-		b := ring[i*descriptorSize+8:]
+		b := ring[i*driver.DescriptorSize+8:]
 		binary.LittleEndian.PutUint16(b[4:], w.length)
 		binary.LittleEndian.PutUint16(b[6:], w.tag)
 		binary.LittleEndian.PutUint32(b, w.status)

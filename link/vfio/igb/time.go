@@ -100,13 +100,13 @@ func (q *queue) stamp(w uint64, buffer uint32) (room uint16, at int64) {
 		low, high = q.regs.Read32(regSTMPL), q.regs.Read32(regSTMPH)
 		q.regs.Read32(regSATRH)
 	case kind != clock82576 && w&rxStampIn != 0:
-		b := q.tx.mem.Buffer(buffer)[stampTime:stampRoom]
+		b := q.mem.Buffer(buffer)[stampTime:stampRoom]
 		low, high, room = binary.LittleEndian.Uint32(b), binary.LittleEndian.Uint32(b[4:]), stampRoom
 	default:
 		return 0, 0
 	}
 	t := kind.nanoseconds(low, high)
-	ref := &q.rx.clock
+	ref := &q.clock
 	if d := kind.since(t, ref.nic); !ref.known || d > freshFor || d < -freshFor {
 		ref.refresh(q.dev)
 	}

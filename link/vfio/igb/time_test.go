@@ -20,12 +20,12 @@ const (
 
 // receiveRing is the ring of queue 0 as the device sees it.
 func (c *card) receiveRing() []byte {
-	return c.At(uint64(c.Get(regQueueRX+ringLow))|uint64(c.Get(regQueueRX+ringHigh))<<32, 16*descriptorSize)
+	return c.At(uint64(c.Get(regQueueRX+ringLow))|uint64(c.Get(regQueueRX+ringHigh))<<32, 16*driver.DescriptorSize)
 }
 
 // arrive plays the device: it completes a descriptor.
 func arrive(ring []byte, slot int, status uint32, length int) {
-	b := ring[slot*descriptorSize+8:]
+	b := ring[slot*driver.DescriptorSize+8:]
 	binary.LittleEndian.PutUint16(b[4:], uint16(length))
 	binary.LittleEndian.PutUint16(b[6:], 0)
 	binary.LittleEndian.PutUint32(b, status|rxDone|rxEnd)
