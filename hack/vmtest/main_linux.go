@@ -120,6 +120,7 @@ type matrix struct {
 	count int
 	quiet bool
 	rows  []row
+	shown strings.Builder // figures, for the end
 	bad   int
 }
 
@@ -165,10 +166,11 @@ func (m *matrix) boot(ctx context.Context, root string, image *vmtest.Image, g g
 		fmt.Printf("kernel %s, ready after %.1f s\n", report.Release, report.Boot.Seconds())
 		done := m.score(g, report)
 		if m.quiet && (err != nil || m.failed(g, report)) {
-			if _, err := kept.WriteTo(os.Stdout); err != nil {
+			if _, err := os.Stdout.Write(kept.Bytes()); err != nil {
 				return err
 			}
 		}
+		m.keep(g, kept.String())
 		if err != nil {
 			fmt.Println(err)
 			// The suite in which it died is done with; without any, so are all.
@@ -244,6 +246,18 @@ func (m *matrix) failed(g guest, report *vmtest.Report) bool {
 	return slices.ContainsFunc(report.Results, func(r vmtest.Result) bool { return !r.OK() })
 }
 
+// keep remembers what is to be shown of a guest's output. The output tells not
+// which suite a line is of, but marks are few.
+func (m *matrix) keep(g guest, output string) {
+	for _, s := range g.suites {
+		for line := range strings.Lines(output) {
+			if s.shows != "" && strings.HasPrefix(line, s.shows) {
+				m.shown.WriteString(line)
+			}
+		}
+	}
+}
+
 // lost makes rows of suites of which nothing is known.
 func (m *matrix) lost(suites []suite, g guest, verdict string) {
 	for _, s := range suites {
@@ -253,6 +267,7 @@ func (m *matrix) lost(suites []suite, g guest, verdict string) {
 }
 
 func (m *matrix) table(out io.Writer) {
+	fmt.Fprint(out, m.shown.String())
 	slices.SortStableFunc(m.rows, func(a, b row) int { return strings.Compare(a.suite, b.suite) })
 	fmt.Fprintf(out, "== summary\n%-16s %-8s %-16s %6s  %s\n", "suite", "kernel", "card", "time", "result")
 	for _, r := range m.rows {

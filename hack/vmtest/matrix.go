@@ -1,6 +1,10 @@
 package main
 
-import "time"
+import (
+	"time"
+
+	"github.com/oobnet/oobnet/internal/vmtest/guestbench"
+)
 
 // suite is a group of packages whose tests run together in a guest.
 type suite struct {
@@ -12,6 +16,7 @@ type suite struct {
 	modules  []string
 	kernels  []string // on which it runs; nil: all
 	cards    []card   // with which it runs, each in a guest of its own; nil: without one
+	shows    string   // the lines of its output that begin so are printed in any case
 }
 
 // card is a network card and the driver that it has in the guest.
@@ -47,7 +52,7 @@ const onWires = "-test.run=^Test(UDP|Flows|OddDatagrams|Ping|PortUnreachable|ARP
 func overXDP(mode string) suite {
 	return suite{
 		name: "oracle-" + mode, packages: []string{"internal/oracle"}, args: []string{onWires}, env: []string{"OOBNET_ORACLE_XDP=" + mode},
-		timeout: 9 * time.Minute, modules: []string{"veth", "8021q"}, kernels: []string{"7.2"}, cards: toKernel,
+		modules: []string{"veth", "8021q"}, kernels: []string{"7.2"}, cards: toKernel,
 	}
 }
 
@@ -56,8 +61,9 @@ var suites = []suite{
 	{name: "loopback", packages: []string{"link/loopback"}, kernels: []string{"6.12"}},
 	{name: "afxdp", packages: []string{"link/afxdp"}, timeout: 9 * time.Minute, modules: []string{"veth", "8021q"}},
 	{name: "afxdp", packages: []string{"link/afxdp"}, args: onCards, timeout: 9 * time.Minute, modules: []string{"veth", "8021q"}, kernels: []string{"6.12", "7.2"}, cards: toKernel},
-	{name: "vfio", packages: []string{"link/vfio"}, args: []string{"-test.run=^TestVM"}, timeout: 9 * time.Minute, kernels: []string{"6.12"}, cards: toVFIO},
-	{name: "oracle", packages: []string{"internal/oracle"}, timeout: 9 * time.Minute, kernels: []string{"6.12"}, modules: []string{"8021q"}, cards: toVFIO},
+	{name: "vfio", packages: []string{"link/vfio"}, args: []string{"-test.run=^TestVM"}, kernels: []string{"6.12"}, cards: toVFIO},
+	{name: "oracle", packages: []string{"internal/oracle"}, kernels: []string{"6.12"}, modules: []string{"8021q"}, cards: toVFIO},
 	overXDP("zero-copy"), overXDP("native"), overXDP("generic"),
+	{name: "bench", packages: []string{"internal/vmtest/guestbench"}, timeout: 3 * time.Minute, kernels: []string{"6.12"}, cards: toVFIO[:1], shows: guestbench.Mark},
 	{name: "cards", packages: []string{"internal/vmtest/guesttest"}, timeout: time.Minute, kernels: []string{"6.12", "7.2"}, cards: append(toVFIO, toKernel...)},
 }

@@ -87,6 +87,7 @@ func (b *bed) pollUntilEnd() {
 // buffer is at home.
 func (b *bed) assertBooks() {
 	b.t.Helper()
+	defer b.showBooks()
 	stacktest.AssertBooks(b.t, b.Device)
 	stacktest.AssertNothingHeld(b.t, b.Device)
 	stacktest.Eventually(b.t, "all TX buffers in the pool", func() bool {
@@ -96,13 +97,18 @@ func (b *bed) assertBooks() {
 	stacktest.Eventually(b.t, "each frame that was taken for us counted by the device", func() bool {
 		return b.taken() == b.counted()
 	})
-	if b.t.Failed() {
-		b.t.Logf("%+v", b.Stack.Stats())
-		if b.xdp != nil {
-			b.t.Logf("%+v", b.xdp.FilterStats())
-		} else {
-			b.t.Logf("%+v", b.nic.Statistics())
-		}
+}
+
+// showBooks shows all counters of a test that has failed.
+func (b *bed) showBooks() {
+	if !b.t.Failed() {
+		return
+	}
+	b.t.Logf("%+v", b.Stack.Stats())
+	if b.xdp != nil {
+		b.t.Logf("%+v", b.xdp.FilterStats())
+	} else {
+		b.t.Logf("%+v", b.nic.Statistics())
 	}
 }
 

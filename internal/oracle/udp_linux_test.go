@@ -38,12 +38,39 @@ func TestUDP(t *testing.T) {
 		"generic, four queues, partial checksums": {
 			wire: netnstest.Config{Queues: 4, Offloads: netnstest.OffloadsOn}, link: afxdp.Config{Mode: afxdp.Generic},
 		},
+		"times and requests": {link: afxdp.Config{With: afxdp.RXTime | afxdp.TXChecksum}},
+		"requests, partial checksums": {
+			wire: netnstest.Config{Offloads: netnstest.OffloadsOn}, link: afxdp.Config{With: afxdp.RXTime | afxdp.TXChecksum},
+		},
 	} {
 		t.Run(name, func(t *testing.T) { testUDP(t, o) })
 	}
 }
 
+// needsFeatures skips where AF_XDP has not all of them.
+func needsFeatures(t *testing.T, with afxdp.Features) {
+	t.Helper()
+	if with == 0 {
+		return
+	}
+	needsXDP(t, "it has the features")
+	w := netnstest.NewPair(t, nil)
+	l, err := open(w.A, &afxdp.Config{With: with})
+	if errors.Is(err, link.ErrNotSupported) {
+		t.Skip(err)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(l.Close(), w.Close()); err != nil {
+		t.Fatal(err)
+	}
+}
+
 func testUDP(t *testing.T, o *options) {
+	if o != nil {
+		needsFeatures(t, o.link.With)
+	}
 	b := makeBed(t, o)
 	if o != nil && o.link.Mode == afxdp.Generic && b.Link.Capabilities().Mode != "generic, copy" {
 		t.Fatalf("the link is %q", b.Link.Capabilities().Mode)
