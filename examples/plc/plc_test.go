@@ -2,6 +2,9 @@ package main
 
 import (
 	"context"
+	"fmt"
+	"net/netip"
+	"runtime"
 	"runtime/metrics"
 	"strings"
 	"sync"
@@ -10,6 +13,7 @@ import (
 
 	"github.com/oobnet/oobnet/internal/leaktest"
 	"github.com/oobnet/oobnet/internal/stacktest"
+	"github.com/oobnet/oobnet/proto/udp"
 	"github.com/oobnet/oobnet/rt"
 	"github.com/oobnet/oobnet/stack"
 )
@@ -117,48 +121,120 @@ func TestDeadlines(t *testing.T) {
 }
 
 // TestSteady runs cycles as fast as they go: all drives answer in each, the
-// axes keep to their paths, and nothing is allocated. Objects of the stack's own
-// goroutines, which confirm neighbours now and then, come in few of the parts
-// that the run has; a path that allocates shows in all.
+// axes keep to their paths, and the cycle allocates nothing, in a million of them.
+// Who allocated what is looked up in the profile of the heap, which has each
+// object here, with the calls that led to it.
 func TestSteady(t *testing.T) {
 	c := inMemory(t)
-	const parts, most = 100, 10 // parts with objects in them
-	part := uint64(10_000)      // cycles
+	total := uint64(1_000_000) // cycles
 	if testing.Short() || raceEnabled {
-		part = 200
+		total = 20_000
 	}
 	number := uint64(0)
-	run := func() {
-		for range part {
+	run := func(n uint64) {
+		for range n {
 			if err := c.cycle(rt.Tick{Number: number}); err != nil {
 				t.Fatal(err)
 			}
 			number++
 		}
 	}
-	run()
-	total, dirty := uint64(0), 0
-	for range parts {
-		before := objects()
-		run()
-		if n := objects() - before; n > 0 {
-			total, dirty = total+n, dirty+1
+	defer func(rate int) { runtime.MemProfileRate = rate }(runtime.MemProfileRate)
+	runtime.MemProfileRate = 1
+	run(1000)
+	objects() // the first reading makes its tables
+	before := allocations(t)
+	objectsBefore := objects()
+	run(total)
+	n := objects() - objectsBefore
+	ours, others := 0, 0
+	for stack, made := range allocations(t) {
+		made -= before[stack]
+		switch {
+		case made == 0:
+		case strings.Contains(stack, "(*controller).cycle"):
+			ours += int(made)
+			t.Errorf("%d objects of the cycle:\n%s", made, stack)
+		case !strings.Contains(stack, "plc.TestSteady"): // which itself makes these lists
+			others += int(made)
+			t.Logf("%d objects beside the cycle:\n%s", made, stack)
 		}
 	}
-	t.Logf("%d objects in %d cycles, in %d parts of %d", total, number, dirty, parts)
-	if dirty > most && !raceEnabled {
-		t.Errorf("%d of %d parts have allocated: %d objects in %d cycles", dirty, parts, total, number)
+	t.Logf("%d cycles: %d objects by runtime/metrics; by the profile %d of the cycle and %d beside it", total, n, ours, others)
+	if n > uint64(ours+others) && !raceEnabled {
+		t.Errorf("%d objects that nobody is known to have made", n-uint64(ours+others))
 	}
 	c.answers(t)
-	if st := c.device.Stats(); st.RX.Delivered < number*(udpDrives+1) {
-		t.Errorf("%d frames delivered in %d cycles", st.RX.Delivered, number)
+	if st := c.device.Stats(); st.RX.Delivered < total*(udpDrives+1) {
+		t.Errorf("%d frames delivered in %d cycles", st.RX.Delivered, total)
 	}
 }
 
+// TestSteadyWouldNotice: what TestSteady looks for is found when it is there.
+func TestSteadyWouldNotice(t *testing.T) {
+	c := inMemory(t)
+	defer func(rate int) { runtime.MemProfileRate = rate }(runtime.MemProfileRate)
+	runtime.MemProfileRate = 1
+	const port = 6000 // of a handler that allocates, called from within the cycle
+	leak := must(udp.Listen(c.plant.device.Stack(), netip.AddrPortFrom(driveAddr(0), port), &udp.Config{Handler: func(d udp.Datagram) {
+		garbage = make([]byte, 100)
+		d.Release()
+	}}))
+	defer leak.Close()
+	before := allocations(t)
+	must(c.drives.WriteToUDPAddrPort([]byte("leak"), netip.AddrPortFrom(driveAddr(0), port)))
+	if err := c.cycle(rt.Tick{}); err != nil {
+		t.Fatal(err)
+	}
+	for stack, made := range allocations(t) {
+		if made > before[stack] && strings.Contains(stack, "(*controller).cycle") {
+			return
+		}
+	}
+	t.Error("an object that the cycle made is not in the profile")
+}
+
+var garbage []byte
+
+// allocations are the objects made since the program began, by the calls that led
+// to each.
+func allocations(t *testing.T) map[string]int64 {
+	t.Helper()
+	for range 3 { // what was made is in the profile two collections later
+		runtime.GC()
+	}
+	records := make([]runtime.MemProfileRecord, 1<<16)
+	n, ok := runtime.MemProfile(records, true)
+	if !ok {
+		t.Fatalf("%d places that allocate, more than this test has room for", n)
+	}
+	made := map[string]int64{}
+	for _, r := range records[:n] {
+		var calls strings.Builder
+		frames := runtime.CallersFrames(r.Stack())
+		for more := true; more; {
+			var f runtime.Frame
+			f, more = frames.Next()
+			fmt.Fprintf(&calls, "\t%s:%d\n", f.Function, f.Line)
+		}
+		made[calls.String()] += r.AllocObjects
+	}
+	return made
+}
+
+// Made once, not to be counted.
+var (
+	stock runtime.MemStats
+	made  = []metrics.Sample{{Name: "/gc/heap/allocs:objects"}}
+)
+
+// objects made since the program began. The runtime counts a place for objects as
+// used when a thread takes it, and sets that right when it takes stock, which
+// ReadMemStats makes it do.
 func objects() uint64 {
-	s := []metrics.Sample{{Name: "/gc/heap/allocs:objects"}}
-	metrics.Read(s)
-	return s[0].Value.Uint64()
+	runtime.ReadMemStats(&stock)
+	metrics.Read(made)
+	return made[0].Value.Uint64()
 }
 
 // text collects what is printed by several goroutines.
