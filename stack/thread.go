@@ -106,28 +106,19 @@ func (d *Device) spawn(info *ThreadInfo, suffix string, queue int, cpus []int, l
 func (r *rxQueue) loop() {
 	mode := r.dev.poll
 	wait := mode.Timeout()
-	var last, gap int64 // when the last frame came, and the gap before it
-	spinning := false
+	var adaptive adaptive
 	for !r.dev.stopping.Load() && !r.dev.dead.Load() {
 		r.watch.Begin(stepWork)
 		n := r.step(MaxBatch)
 		r.watch.End(stepWork)
-		if n > 0 {
-			spinning = false
-			continue
-		}
 		switch {
+		case n > 0:
+			adaptive.dry = false
+			continue
 		case mode == link.Busy:
 			continue
-		case mode == link.Adaptive:
-			now := clock.Now()
-			if !spinning {
-				// The queue has just run dry.
-				gap, last, spinning = now-last, now, true
-			}
-			if gap < int64(link.AdaptiveSpin) && now-last < int64(link.AdaptiveSpin) {
-				continue
-			}
+		case mode == link.Adaptive && adaptive.polls(clock.Now()):
+			continue
 		}
 		r.watch.Begin(stepWait)
 		err := r.q.WaitReceive(wait)
@@ -139,6 +130,20 @@ func (r *rxQueue) loop() {
 			return
 		}
 	}
+}
+
+// adaptive decides as link.Adaptive says: by when frames came, ns.
+type adaptive struct {
+	last, gap int64 // when the queue last ran dry, and how long after the time before
+	dry       bool  // it has been, since the last frame
+}
+
+// polls says whether to look at an empty queue once more, rather than to block.
+func (a *adaptive) polls(now int64) bool {
+	if !a.dry {
+		a.gap, a.last, a.dry = now-a.last, now, true
+	}
+	return a.gap < int64(link.AdaptiveSpin) && now-a.last < int64(link.AdaptiveSpin)
 }
 
 // loop is the TX thread.
