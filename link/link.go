@@ -135,7 +135,8 @@ type Recaller interface {
 	// again, because there are more, or because the device has not let go of
 	// them yet. Buffers that hold frames come by Receive. Meanwhile frames can be
 	// lost for want of a buffer: it is for a queue that has nothing to do. It
-	// belongs to the receive side and does not block; it may allocate.
+	// belongs to the receive side, may allocate, and waits for nothing but the
+	// start of the device's ring, 20 ms at most.
 	Recall(from uint32, bufs []uint32) (n int, again bool)
 }
 

@@ -107,7 +107,7 @@ func (c *DeviceConfig) completeMaxima(l link.Link) error {
 		return nil
 	}
 	if _, ok := l.(link.Resizer); !ok {
-		return fmt.Errorf("memory that comes and goes: %w: that of this link (%s) is registered once, at Attach: leave MaxRXBuffers and MaxPoolSize at 0, and ask for the most that is needed",
+		return fmt.Errorf("memory that comes and goes: %w: that of this link (%s) is fixed at Attach, as the kernel fixes AF_XDP's: leave MaxRXBuffers and MaxPoolSize at 0, and ask for the most that is needed",
 			link.ErrNotSupported, l.Capabilities().Driver)
 	}
 	if c.MaxRXBuffers == 0 {
