@@ -12,14 +12,16 @@ import (
 	"reflect"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // endpoint is one call of the protocol.
 type endpoint struct {
 	method, path string
 	summary      string
-	in, out      reflect.Type
-	serve        func(*Server, context.Context, *http.Request) (any, error)
+	in, out      reflect.Type // out nil: a stream
+	// serve writes the answer, or returns an error and has written nothing.
+	serve func(*Server, http.ResponseWriter, *http.Request) error
 }
 
 // endpoints are all calls: the server's routes and the description are made of
@@ -48,6 +50,10 @@ func endpoints() []endpoint {
 		call("PUT", "/v1/neighbors/{address}", "Make a permanent entry by hand.", (*Server).setNeighbor),
 		call("GET", "/v1/vlans", "VLANs whose IPv4 is taken, as evl net -n shows them.", (*Server).getVLANs),
 		call("PUT", "/v1/vlans", "Replace that list, as evl net -N does.", (*Server).setVLANs),
+		call("GET", "/v1/statistics", "All that was counted, by device, queue, port, protocol and reason.", (*Server).statistics),
+		streamed("GET", "/v1/devices/{device}/capture", "Capture what a device receives and sends, until the client goes or the capture is ended.", (*Server).capture),
+		call("GET", "/v1/captures", "Captures that are running.", (*Server).listCaptures),
+		call("DELETE", "/v1/captures/{id}", "End a capture: whoever reads it gets the rest, and the statistics.", (*Server).endCapture),
 		call("GET", "/v1/openapi.json", "This description.", (*Server).openAPI),
 	}
 }
@@ -57,14 +63,45 @@ func endpoints() []endpoint {
 func call[In, Out any](method, path, summary string, f func(*Server, context.Context, *In) (*Out, error)) endpoint {
 	return endpoint{
 		method: method, path: path, summary: summary, in: reflect.TypeFor[In](), out: reflect.TypeFor[Out](),
-		serve: func(s *Server, ctx context.Context, r *http.Request) (any, error) {
+		serve: func(s *Server, w http.ResponseWriter, r *http.Request) error {
 			in := new(In)
 			if err := decode(r, reflect.ValueOf(in).Elem()); err != nil {
-				return nil, err
+				return err
 			}
-			return f(s, ctx, in)
+			patient(w)
+			ctx, cancel := context.WithTimeout(r.Context(), s.cfg.Timeout)
+			defer cancel()
+			out, err := f(s, ctx, in)
+			if err != nil {
+				return err
+			}
+			answer(w, http.StatusOK, out)
+			return nil
 		},
 	}
+}
+
+// streamed makes an endpoint that writes its answer by itself, for as long as
+// it likes. If it returns an error, it has written nothing.
+func streamed[In any](method, path, summary string, f func(*Server, http.ResponseWriter, *http.Request, *In) error) endpoint {
+	return endpoint{
+		method: method, path: path, summary: summary, in: reflect.TypeFor[In](),
+		serve: func(s *Server, w http.ResponseWriter, r *http.Request) error {
+			in := new(In)
+			if err := decode(r, reflect.ValueOf(in).Elem()); err != nil {
+				return err
+			}
+			patient(w)
+			return f(s, w, r, in)
+		},
+	}
+}
+
+// patient ends the time for the request, all of which has come: it would end a
+// request under way as well.
+func patient(w http.ResponseWriter) {
+	// A connection that has none is no worse off.
+	_ = http.NewResponseController(w).SetReadDeadline(time.Time{})
 }
 
 // handler serves all endpoints.
@@ -72,15 +109,10 @@ func (s *Server) handler() http.Handler {
 	mux := http.NewServeMux()
 	for _, e := range endpoints() {
 		mux.HandleFunc(e.method+" "+e.path, func(w http.ResponseWriter, r *http.Request) {
-			ctx, cancel := context.WithTimeout(r.Context(), s.cfg.Timeout)
-			defer cancel()
-			out, err := e.serve(s, ctx, r)
-			if err != nil {
+			if err := e.serve(s, w, r); err != nil {
 				a := answerOf(err)
 				answer(w, a.Status, a)
-				return
 			}
-			answer(w, http.StatusOK, out)
 		})
 	}
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
@@ -163,15 +195,23 @@ func setText(v reflect.Value, text string) error {
 	if u, ok := v.Addr().Interface().(encoding.TextUnmarshaler); ok {
 		return u.UnmarshalText([]byte(text))
 	}
-	if v.Kind() == reflect.Bool {
+	switch v.Kind() {
+	case reflect.Bool:
 		b, err := strconv.ParseBool(text)
 		if err != nil {
 			return errors.New("want true or false")
 		}
 		v.SetBool(b)
-		return nil
+	case reflect.Int, reflect.Uint64:
+		// What is below 0 has no meaning anywhere.
+		n, err := strconv.ParseUint(text, 10, 31)
+		if err != nil {
+			return errors.New("want a number up to 2147483647")
+		}
+		v.Set(reflect.ValueOf(n).Convert(v.Type()))
+	default:
+		v.SetString(text)
 	}
-	v.SetString(text)
 	return nil
 }
 

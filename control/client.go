@@ -80,35 +80,14 @@ func (c *Client) explain(err error) error {
 
 // do is one request. in and out are for JSON; nil: there is none.
 func (c *Client) do(ctx context.Context, method, path string, query url.Values, in, out any) error {
-	var body io.Reader
-	if in != nil {
-		text, err := json.Marshal(in)
-		if err != nil {
-			return fmt.Errorf("control: %w", err)
-		}
-		body = bytes.NewReader(text)
-	}
-	// The host stands for the socket; the server does not look at it.
-	u := url.URL{Scheme: "http", Host: "oobnet", Path: path, RawQuery: query.Encode()}
-	r, err := http.NewRequestWithContext(ctx, method, u.String(), body)
+	answer, err := c.ask(ctx, method, path, query, in)
 	if err != nil {
-		return fmt.Errorf("control: %w", err)
-	}
-	answer, err := c.http.Do(r)
-	if err != nil {
-		return c.explain(err)
+		return err
 	}
 	defer answer.Body.Close()
 	text, err := io.ReadAll(io.LimitReader(answer.Body, maxAnswer))
 	if err != nil {
 		return c.explain(err)
-	}
-	if answer.StatusCode != http.StatusOK {
-		e := &Error{Status: answer.StatusCode}
-		if json.Unmarshal(text, e) != nil || e.Message == "" {
-			return fmt.Errorf("control: %s: answered %s, and is no control socket of ours", c.path, answer.Status)
-		}
-		return e
 	}
 	if err := json.Unmarshal(text, out); err != nil {
 		return fmt.Errorf("control: %s: answer to %s %s: %w", c.path, method, path, err)
@@ -116,7 +95,42 @@ func (c *Client) do(ctx context.Context, method, path string, query url.Values, 
 	return nil
 }
 
-// get, put: the shapes of most calls.
+// ask sends a request. What it returns is an answer without an error in it.
+func (c *Client) ask(ctx context.Context, method, path string, query url.Values, in any) (*http.Response, error) {
+	var body io.Reader
+	if in != nil {
+		text, err := json.Marshal(in)
+		if err != nil {
+			return nil, fmt.Errorf("control: %w", err)
+		}
+		body = bytes.NewReader(text)
+	}
+	// The host stands for the socket; the server does not look at it.
+	u := url.URL{Scheme: "http", Host: "oobnet", Path: path, RawQuery: query.Encode()}
+	r, err := http.NewRequestWithContext(ctx, method, u.String(), body)
+	if err != nil {
+		return nil, fmt.Errorf("control: %w", err)
+	}
+	answer, err := c.http.Do(r)
+	if err != nil {
+		return nil, c.explain(err)
+	}
+	if answer.StatusCode == http.StatusOK {
+		return answer, nil
+	}
+	defer answer.Body.Close()
+	text, err := io.ReadAll(io.LimitReader(answer.Body, maxAnswer))
+	if err != nil {
+		return nil, c.explain(err)
+	}
+	e := &Error{Status: answer.StatusCode}
+	if json.Unmarshal(text, e) != nil || e.Message == "" {
+		return nil, fmt.Errorf("control: %s: answered %s, and is no control socket of ours", c.path, answer.Status)
+	}
+	return nil, e
+}
+
+// get and send: the shapes of most calls.
 func get[Out any](ctx context.Context, c *Client, path string) (*Out, error) {
 	return send[Out](ctx, c, http.MethodGet, path, nil, nil)
 }

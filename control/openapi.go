@@ -5,6 +5,9 @@ import (
 	"net/netip"
 	"reflect"
 	"strings"
+	"time"
+
+	"github.com/oobnet/oobnet/stats"
 )
 
 // openAPI answers with the description.
@@ -41,10 +44,14 @@ func OpenAPI() map[string]any {
 type describer struct{ schemas map[string]any }
 
 func (d *describer) operation(e *endpoint) map[string]any {
+	content := media
+	if e.out != nil {
+		content = d.content(e.out)
+	}
 	op := map[string]any{
 		"summary": e.summary,
 		"responses": map[string]any{
-			"200":     map[string]any{"description": "done", "content": d.content(e.out)},
+			"200":     map[string]any{"description": "done", "content": content},
 			"default": map[string]any{"description": "an error; nothing has changed, unless it says otherwise", "content": d.content(reflect.TypeFor[Error]())},
 		},
 	}
@@ -64,6 +71,11 @@ func (d *describer) operation(e *endpoint) map[string]any {
 		op["requestBody"] = map[string]any{"required": true, "content": d.content(bodyType(e.in))}
 	}
 	return op
+}
+
+// media of a capture.
+var media = map[string]any{
+	"application/x-pcapng": map[string]any{}, "text/plain": map[string]any{"schema": map[string]any{"type": "string"}},
 }
 
 // bodyType is the type of a request's body: of those with parameters beside
@@ -86,6 +98,12 @@ func (d *describer) schema(t reflect.Type) map[string]any {
 	switch t {
 	case reflect.TypeFor[netip.Addr]():
 		return map[string]any{"type": "string", "format": "ipv4"}
+	case reflect.TypeFor[netip.AddrPort]():
+		return map[string]any{"type": "string", "description": "IPv4 address and port, like 192.0.2.1:7"}
+	case reflect.TypeFor[time.Time]():
+		return map[string]any{"type": "string", "format": "date-time"}
+	case reflect.TypeFor[stats.Reasons]():
+		return map[string]any{"type": "object", "additionalProperties": d.schema(reflect.TypeFor[uint64]()), "description": "frames by reason, but for those at 0"}
 	case reflect.TypeFor[netip.Prefix]():
 		return map[string]any{"type": "string", "description": "IPv4 address with a prefix length, like 192.0.2.1/24"}
 	}

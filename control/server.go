@@ -50,6 +50,9 @@ type Server struct {
 	mu      sync.Mutex
 	devices map[*stack.Device]*device
 	vlans   []uint16
+	// captures that run, by number.
+	captures    map[int]*running
+	lastCapture int
 
 	closeOnce sync.Once
 	closeErr  error
@@ -88,6 +91,7 @@ func ServeConfig(s *stack.Stack, socketPath string, cfg *Config) (*Server, error
 	srv := &Server{
 		stack: s, cfg: c, socket: l, started: time.Now(),
 		turn: make(chan struct{}, 1), done: make(chan struct{}), devices: map[*stack.Device]*device{},
+		captures: map[int]*running{},
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	srv.cancel = cancel
