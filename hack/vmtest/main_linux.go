@@ -116,19 +116,25 @@ type row struct {
 }
 
 type matrix struct {
-	tests string
-	count int
-	quiet bool
-	rows  []row
-	shown strings.Builder // figures, for the end
-	bad   int
+	tests    string
+	count    int
+	quiet    bool
+	binaries string // a folder for what all guests need
+	rows     []row
+	shown    strings.Builder // figures, for the end
+	bad      int
 }
 
 func (m *matrix) run(ctx context.Context, guests []guest) error {
+	start := time.Now()
 	root, err := vmtest.Root()
 	if err != nil {
 		return err
 	}
+	if m.binaries, err = os.MkdirTemp("", "oobnet-vm-"); err != nil {
+		return err
+	}
+	defer os.RemoveAll(m.binaries)
 	for _, g := range guests {
 		image, err := g.kernel.Fetch(ctx, vmtest.Cache(root))
 		if err != nil {
@@ -141,6 +147,7 @@ func (m *matrix) run(ctx context.Context, guests []guest) error {
 		}
 	}
 	m.table(os.Stdout)
+	fmt.Printf("%d suites in %.0f min, with what it took to build and to boot\n", len(m.rows), time.Since(start).Minutes())
 	if m.bad > 0 {
 		return fmt.Errorf("%d of %d failed", m.bad, len(m.rows))
 	}
@@ -187,7 +194,7 @@ func (m *matrix) boot(ctx context.Context, root string, image *vmtest.Image, g g
 }
 
 func (m *matrix) config(image *vmtest.Image, g guest, out io.Writer) vmtest.Config {
-	cfg := vmtest.Config{Kernel: image, Output: out, HugePages: 32, Programs: programs}
+	cfg := vmtest.Config{Kernel: image, Output: out, HugePages: 32, Programs: programs, Binaries: m.binaries}
 	if g.card.model != "" {
 		cfg.Cards = []vmtest.Card{{Model: g.card.model, Driver: g.card.driver}}
 	}

@@ -60,6 +60,7 @@ func overXDP(mode string) suite {
 var suites = []suite{
 	{name: "loopback", packages: []string{"link/loopback"}, kernels: []string{"6.12"}},
 	{name: "afxdp", packages: []string{"link/afxdp"}, timeout: 9 * time.Minute, modules: []string{"veth", "8021q"}},
+	{name: "vlan", packages: []string{"internal/oracle"}, args: []string{"-test.run=^Test.*VLAN"}, modules: []string{"veth", "8021q"}},
 	{name: "afxdp", packages: []string{"link/afxdp"}, args: onCards, timeout: 9 * time.Minute, modules: []string{"veth", "8021q"}, kernels: []string{"6.12", "7.2"}, cards: toKernel},
 	{name: "vfio", packages: []string{"link/vfio"}, args: []string{"-test.run=^TestVM"}, kernels: []string{"6.12"}, cards: toVFIO},
 	{name: "oracle", packages: []string{"internal/oracle"}, kernels: []string{"6.12"}, modules: []string{"8021q"}, cards: toVFIO},

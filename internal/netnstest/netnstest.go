@@ -61,15 +61,14 @@ func NewPair(t testing.TB, cfg *Config) *Wire {
 	return newWire(t, &c)
 }
 
-// HasCard says whether [NewCard] makes a wire here, and Borrows whether
-// [NewPair]'s is a card's: neither needs a wire to be made.
+// HasCard says whether [NewCard] makes a wire here, without making one.
 func HasCard(t testing.TB) bool {
 	t.Helper()
 	address, _ := vfioCard(t)
 	return address != ""
 }
 
-// Borrows: see [HasCard].
+// Borrows says whether [NewPair]'s wire is a card's here, without making one.
 func Borrows(t testing.TB) bool {
 	t.Helper()
 	return cards(t) != [2]string{}

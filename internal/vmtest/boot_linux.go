@@ -1,6 +1,7 @@
 package vmtest
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -47,6 +48,9 @@ type Config struct {
 	HugePages int
 	// Output gets what the tests print, as go test -v does. Nil: nobody.
 	Output io.Writer
+	// Binaries is a folder to build in, where the next machine finds what this
+	// one has built, as long as the sources do not change; "": one of its own.
+	Binaries string
 	// Options are further arguments for QEMU.
 	Options []string
 }
@@ -102,11 +106,12 @@ func Boot(ctx context.Context, root string, cfg Config) (*Report, error) {
 		return nil, err
 	}
 	defer os.RemoveAll(dir)
-	if err := compile(ctx, root, dir, cfg.Runs); err != nil {
+	binaries := cmp.Or(cfg.Binaries, dir)
+	if err := compile(ctx, root, binaries, cfg.Runs); err != nil {
 		return nil, err
 	}
 	initrd := filepath.Join(dir, initrdName)
-	if err := initramfs(root, dir, initrd, cfg, mods, plan); err != nil {
+	if err := initramfs(root, binaries, initrd, cfg, mods, plan); err != nil {
 		return nil, fmt.Errorf("vmtest: the guest's root: %w", err)
 	}
 	return boot(ctx, cfg, plan, initrd)

@@ -51,7 +51,7 @@ func compile(ctx context.Context, root, dir string, runs []Run) error {
 	for _, r := range runs {
 		binary := filepath.Join(dir, binaryName(r.Package))
 		if _, err := os.Stat(binary); err == nil {
-			continue // another run of the same package
+			continue // another run of the same package, or another machine's
 		}
 		if err := static(ctx, root, "test", "-c", "-trimpath", strip, "-o", binary, "./"+r.Package); err != nil {
 			return err

@@ -48,7 +48,11 @@ func run() error {
 	if err != nil {
 		return err
 	}
-	defer inside.Drain(results)
+	defer func() {
+		if err := inside.Drain(results); err != nil {
+			fmt.Fprintln(os.Stderr, "guest:", err)
+		}
+	}()
 	out := &port{f: results}
 	plan, err := prepare()
 	if err != nil {

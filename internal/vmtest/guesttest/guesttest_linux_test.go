@@ -85,6 +85,34 @@ func TestWire(t *testing.T) {
 	}
 }
 
+// TestCable pulls the card's cable and plugs it in again.
+func TestCable(t *testing.T) {
+	c := guesttest.First(t)
+	c.Bind(t, own[c.Model])
+	name := c.Netdev(t)
+	up(t, name)
+	awaitCarrier(t, name, true)
+	for range 2 {
+		c.SetCable(t, false)
+		awaitCarrier(t, name, false)
+		c.SetCable(t, true)
+		awaitCarrier(t, name, true)
+	}
+}
+
+func awaitCarrier(t *testing.T, name string, want bool) {
+	t.Helper()
+	for end := time.Now().Add(20 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+		text, err := os.ReadFile("/sys/class/net/" + name + "/carrier")
+		if err == nil && (text[0] == '1') == want {
+			return
+		}
+		if time.Now().After(end) {
+			t.Fatalf("the carrier of %s is %q, %v, want %v", name, text, err, want)
+		}
+	}
+}
+
 // open brings an interface up and opens a packet socket on it, for frames of
 // the EtherType for local experiments, whose reads wait a tenth of a second.
 func open(t *testing.T, name string) int {
