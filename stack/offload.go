@@ -1,6 +1,8 @@
 package stack
 
 import (
+	"iter"
+
 	"github.com/oobnet/oobnet/internal/wire"
 	"github.com/oobnet/oobnet/link"
 )
@@ -34,17 +36,74 @@ func offloadsOf(c link.Capabilities) (f link.Flags) {
 //oobnet:hot
 func (d *Device) Offloads() link.Flags { return d.offloads }
 
-// complete does what is left to do in a frame whose buffer is the caller's. What
-// it cannot do the link will refuse, and count. It also tells the buffer's entry
-// in queued, from which a frame is taken again that the link had no room for.
-func (d *Device) complete(f *link.Frame) {
+// prepare does what is left to do in frames that are about to be given to the link
+// and cannot be left to it. Their buffers are the caller's.
+//
+//oobnet:hot
+func (t *txQueue) prepare(frames []link.Frame) {
+	var left link.Flags
+	for i := range frames {
+		left |= frames[i].Flags
+	}
+	if left&offloads == 0 {
+		return
+	}
+	undone := t.undone()
+	for i := range frames {
+		if frames[i].Flags&undone != 0 {
+			t.dev.complete(&frames[i], undone)
+		}
+	}
+}
+
+// prepared is prepare for one frame.
+func (t *txQueue) prepared(f link.Frame) link.Frame {
+	if undone := t.undone(); f.Flags&undone != 0 {
+		t.dev.complete(&f, undone)
+	}
+	return f
+}
+
+// undone are the flags of what is not left to the link: what it cannot do, or all
+// while somebody looks.
+func (t *txQueue) undone() link.Flags {
+	if t.dev.recorders.Load() != nil || t.dev.watchers.Load().wantsSent() {
+		return offloads
+	}
+	return t.software
+}
+
+// wholes goes over those frames in which nothing was left to the device: all of
+// them, but for what was prepared before somebody looked. That was sent, as far as
+// they can tell, before they came.
+func wholes(frames []link.Frame) iter.Seq[[]link.Frame] {
+	return func(yield func([]link.Frame) bool) {
+		for len(frames) > 0 {
+			n := 0
+			for n < len(frames) && frames[n].Flags&offloads == 0 {
+				n++
+			}
+			if n > 0 && !yield(frames[:n]) {
+				return
+			}
+			frames = frames[min(n+1, len(frames)):]
+		}
+	}
+}
+
+// complete does what some of a frame's flags leave to do. Its buffer is the
+// caller's. What it cannot do the link will refuse, and count. It also tells the
+// buffer's entry in queued, from which a frame is taken again that the link had no
+// room for.
+func (d *Device) complete(f *link.Frame, flags link.Flags) {
 	if !d.mem.Valid(*f) {
 		return
 	}
-	if f.Flags&link.FlagChecksumOffload != 0 && wire.CompleteUDP(d.mem.Bytes(*f)) {
+	flags &= f.Flags
+	if flags&link.FlagChecksumOffload != 0 && wire.CompleteUDP(d.mem.Bytes(*f)) {
 		f.Flags &^= link.FlagChecksumOffload
 	}
-	if f.Flags&link.FlagVLANStripped != 0 {
+	if flags&link.FlagVLANStripped != 0 {
 		if off, n, ok := wire.InsertTag(d.mem.Buffer(f.Index), int(f.Off), int(f.Len), f.VLAN); ok {
 			f.Off, f.Len, f.VLAN = uint16(off), uint16(n), 0
 			f.Flags &^= link.FlagVLANStripped
@@ -53,15 +112,4 @@ func (d *Device) complete(f *link.Frame) {
 	q := &d.queued[f.Index]
 	q.Off, q.Len, q.VLAN = f.Off, f.Len, f.VLAN
 	q.Flags = q.Flags&^offloads | f.Flags&offloads
-}
-
-// completeAll does so for those of several frames that have one of the flags.
-//
-//oobnet:hot
-func (t *txQueue) completeAll(frames []link.Frame, flags link.Flags) {
-	for i := range frames {
-		if frames[i].Flags&flags != 0 {
-			t.dev.complete(&frames[i])
-		}
-	}
 }

@@ -42,6 +42,7 @@ func (t *txQueue) sendBurst() bool {
 		t.full = false
 		return false
 	}
+	t.prepare(t.burst[:n])
 	took, _ := t.pass(t.burst[:n])
 	t.settleBurst(took)
 	for i := n - 1; i >= took; i-- {

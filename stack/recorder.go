@@ -232,8 +232,10 @@ func (t *txQueue) recordSent(to *recorders, frames []link.Frame) {
 	if at == 0 {
 		at = clock.Now()
 	}
-	for _, o := range to.list {
-		o.Sent(t.dev, t.number, frames, at)
+	for whole := range wholes(frames) {
+		for _, o := range to.list {
+			o.Sent(t.dev, t.number, whole, at)
+		}
 	}
 }
 
@@ -244,7 +246,7 @@ func (t *txQueue) recordUnsent(f link.Frame) {
 	if to == nil {
 		return
 	}
-	t.dev.complete(&f)
+	t.dev.complete(&f, offloads)
 	at := clock.Now()
 	for _, o := range to.list {
 		o.Unsent(t.dev, t.number, f, at)

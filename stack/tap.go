@@ -185,9 +185,11 @@ func (ws *watchers) wantsSent() bool { return ws != nil && ws.wantSent }
 
 // sent shows what the device sends to the taps that asked for it.
 func (ws *watchers) sent(d *Device, frames []link.Frame) {
-	for i := range ws.list {
-		if ws.list[i].watch.Sent {
-			ws.list[i].tap.Sent(d, frames)
+	for whole := range wholes(frames) {
+		for i := range ws.list {
+			if ws.list[i].watch.Sent {
+				ws.list[i].tap.Sent(d, whole)
+			}
 		}
 	}
 }

@@ -141,12 +141,13 @@ func (t *txQueue) init(d *Device, q link.Queue, order Discipline) {
 //
 //oobnet:hot
 func (t *txQueue) send(f link.Frame, p *Port, priority int) error {
+	if f.Flags&offloads != 0 {
+		f = t.prepared(f)
+	}
 	if t.direct() {
 		t.one[0] = f
 		took, err := t.pass(t.one[:])
-		if took == 0 {
-			f = t.one[0] // pass may have completed it
-		} else if p != nil {
+		if took == 1 && p != nil {
 			t.countPort(p, t.one[:])
 		}
 		t.leave(took)
@@ -200,6 +201,7 @@ func (p *Port) countSent(packets, bytes uint64) {
 func (t *txQueue) sendBatch(frames []link.Frame, p *Port, priority int) (int, error) {
 	var err error
 	took := 0
+	t.prepare(frames)
 	if t.direct() {
 		took, err = t.pass(frames)
 		t.leave(took)
@@ -214,7 +216,8 @@ func (t *txQueue) sendBatch(frames []link.Frame, p *Port, priority int) (int, er
 	return took, err
 }
 
-// pass gives frames to the link and rings the doorbell. Owner only.
+// pass gives frames that were prepared to the link, and rings the doorbell. Owner
+// only.
 //
 //oobnet:hot
 func (t *txQueue) pass(frames []link.Frame) (took int, err error) {
@@ -224,12 +227,6 @@ func (t *txQueue) pass(frames []link.Frame) (took int, err error) {
 	if t.dev.times.Load() != nil {
 		t.leaving(frames)
 	}
-	ws, to := t.dev.watchers.Load(), t.dev.recorders.Load()
-	if to != nil || ws.wantsSent() {
-		t.completeAll(frames, offloads)
-	} else {
-		t.completeAll(frames, t.software)
-	}
 	if took = t.q.Send(frames); took == 0 {
 		// A full ring may be full of what has left.
 		t.reclaim()
@@ -238,12 +235,12 @@ func (t *txQueue) pass(frames []link.Frame) (took int, err error) {
 		}
 	}
 	t.sent.add(frames[:took])
-	if ws.wantsSent() {
+	if ws := t.dev.watchers.Load(); ws.wantsSent() {
 		// The device only reads what it sends, and none of it comes back before
 		// this owner reclaims.
 		ws.sent(t.dev, frames[:took])
 	}
-	if to != nil {
+	if to := t.dev.recorders.Load(); to != nil {
 		t.recordSent(to, frames[:took])
 	}
 	if err = t.q.Flush(); err != nil {
