@@ -188,6 +188,7 @@ func FuzzExpression(f *testing.F) {
 	f.Fuzz(func(t *testing.T, text string, b []byte, tci uint16, strip bool) {
 		var h headers
 		h.parse(b, tci, strip)
+		_, _ = ReadStats(b) // it must not fail on any bytes
 		(&textLines{w: new(strings.Builder)}).describe(&record{slot: &slot{b: b, length: len(b)}})
 		e, err := ParseExpr(text)
 		if err != nil {

@@ -151,6 +151,14 @@ func TestFile(t *testing.T) {
 	if st.Written != uint64(len(frames)) || st.Lost != 0 || st.Bytes != uint64(len(out.bytes())) {
 		t.Errorf("%+v for %d frames", st, len(frames))
 	}
+	for _, end := range [][]byte{out.bytes(), out.bytes()[len(out.bytes())-600:]} {
+		if back, ok := capture.ReadStats(end); !ok || back.Received != st.Received || back.Written != st.Written || back.Rejected != 0 || back.Lost != 0 {
+			t.Errorf("read back: %+v, %v; were %+v", back, ok, st)
+		}
+	}
+	if _, ok := capture.ReadStats(out.bytes()[:len(out.bytes())-4]); ok {
+		t.Error("a file that was cut has statistics")
+	}
 	f := readFile(t, out.bytes())
 	mac := b.Link.MAC()
 	if f.ifName != b.Device.Name() || !bytes.Equal(f.ifMAC, mac[:]) || f.resolution != 9 || f.ifFilter != "" {
