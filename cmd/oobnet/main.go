@@ -65,7 +65,7 @@ application and the network card.`,
 	root.AddCommand(
 		demoCommand(),
 		doctorCommand(),
-		netCommand(), serveCommand(),
+		netCommand(), serveCommand(), dumpCommand(),
 		bindCommand(pci.System()), unbindCommand(pci.System()),
 		latmusCommand(), benchCommand(),
 	)
