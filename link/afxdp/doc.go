@@ -76,7 +76,9 @@
 // While the link is open, the device takes the time of all frames (`ethtool -T`
 // tells whether it can); what it took before it takes again after Close. Each
 // frame costs some 150 ns more (veth, Linux 6.18). A filter that leaves metadata of
-// its own before a frame keeps it, and the frame has no time.
+// its own before a frame keeps it, and the frame has no time. Select and SetFilter
+// load programs from within the interface's network namespace: a thread in
+// another one needs CAP_SYS_ADMIN for that.
 //
 // # Requests for frames to send
 //

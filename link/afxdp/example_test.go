@@ -1,6 +1,7 @@
 package afxdp_test
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/oobnet/oobnet/link"
@@ -38,4 +39,22 @@ func ExampleOpen() {
 			q.Fill([]uint32{f.Index})
 		}
 	}
+}
+
+// Features are asked for; a link that has not all of them says which, and why.
+// The capabilities name the clocks.
+func ExampleFeatures() {
+	l, err := afxdp.Open("eth1", &afxdp.Config{With: afxdp.RXTime | afxdp.TXChecksum})
+	if errors.Is(err, link.ErrNotSupported) {
+		fmt.Println(err)
+		l, err = afxdp.Open("eth1", nil)
+	}
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer l.Close()
+	c := l.Capabilities()
+	fmt.Println("times of frames received:", c.RXClock, "sent:", c.TXClock, "to send:", c.LaunchClock)
+	fmt.Println("checksums completed:", c.TXChecksum)
 }

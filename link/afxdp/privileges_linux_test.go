@@ -7,6 +7,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/oobnet/oobnet/internal/leaktest"
 	"github.com/oobnet/oobnet/internal/netnstest"
 )
 
@@ -46,6 +47,36 @@ func TestNoPrivileges(t *testing.T) {
 				t.Errorf("%s: %v, want EPERM and what is needed", name, err)
 			}
 		})
+	}
+}
+
+// TestFeaturesPrivileges: features want no more than the link does, from a thread
+// in the interface's namespace, and say so from another one.
+func TestFeaturesPrivileges(t *testing.T) {
+	needsFeatures(t, RXTime|TXChecksum)
+	leaktest.Check(t)
+	w := kernelPair(t, 1)
+	const kept = 1<<unix.CAP_NET_RAW | 1<<unix.CAP_NET_ADMIN | 1<<unix.CAP_BPF
+	var l *Link
+	var err error
+	withoutCapabilities(t, w.A, ^uint64(kept), func() {
+		if l, err = Open(w.A.IfName, &Config{With: RXTime | TXChecksum}); err != nil {
+			return
+		}
+		err = errors.Join(l.Select(claimOurs), l.SetFilter(handmade("GPL")), l.SetFilter(nil))
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	withoutCapabilities(t, w.B, ^uint64(kept), func() { err = l.Select(claimSuite) })
+	if !errors.Is(err, unix.EPERM) || !strings.Contains(err.Error(), "namespace") {
+		t.Errorf("claims from another namespace: %v", err)
+	}
+	if err := l.Select(claimSuite); err != nil {
+		t.Errorf("claims from the test's namespace, which may enter the other: %v", err)
+	}
+	if err := l.Close(); err != nil {
+		t.Error(err)
 	}
 }
 

@@ -219,6 +219,52 @@ func TestRXTimeFilters(t *testing.T) {
 	}
 }
 
+// TestTimeFrames: the device takes the times of frames while the link is open,
+// and what it took before after that. One that cannot be told is left alone.
+func TestTimeFrames(t *testing.T) {
+	w := netnstest.NewPair(t, nil)
+	for name, received := range map[string]bool{"sent": false, "received and sent": true} {
+		t.Run(name, func(t *testing.T) { w.A.Do(func() { testTimeFrames(t, w.A.IfName, received) }) })
+	}
+}
+
+func testTimeFrames(t *testing.T, ifname string, received bool) {
+	d, err := findDevice(ifname)
+	if err != nil {
+		t.Fatal(err)
+	}
+	other, err := findDevice(ifname) // to ask
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer other.close()
+	asked := func() (unix.HwTstampConfig, error) {
+		c, err := unix.IoctlGetHwTstamp(other.control, ifname)
+		if err != nil {
+			return unix.HwTstampConfig{}, err
+		}
+		return *c, nil
+	}
+	before, unknown := asked()
+	err = d.timeFrames(received, true)
+	during, _ := asked()
+	switch {
+	case errors.Is(err, link.ErrNotSupported) && received:
+		t.Log(err) // the driver says so
+	case err != nil:
+		t.Error(err)
+	case unknown == nil && (received && during.Rx_filter != unix.HWTSTAMP_FILTER_ALL || during.Tx_type == unix.HWTSTAMP_TX_OFF):
+		t.Errorf("the device takes %+v", during)
+	}
+	if err := d.close(); err != nil {
+		t.Error(err)
+	}
+	if after, _ := asked(); after != before {
+		t.Errorf("%+v before, %+v after", before, after)
+	}
+	t.Logf("before %+v (%v), during %+v", before, unknown, during)
+}
+
 // TestRXTimeRefused: what cannot be had is refused at Open, and with the reason.
 func TestRXTimeRefused(t *testing.T) {
 	w := netnstest.NewPair(t, nil)
