@@ -20,6 +20,10 @@
 //
 // "make test-vm" runs the matrix of hack/vmtest: suites by kernel and card.
 //
+// A card and its peer are at two ports of a hub, which is a wire that neither
+// switches off for the other. Its cable can be pulled all the same: the guest
+// has a third serial port, which QEMU's monitor reads.
+//
 // # How to add
 //
 // A suite: a line in the table of hack/vmtest/matrix.go. Tests that want a card
