@@ -41,7 +41,8 @@ type Config struct {
 	// that match get theirs all the same. Not for analysers.
 	Consume bool
 	// Raw: what is read and written are whole frames, from the destination
-	// address on; else payloads.
+	// address on; else payloads. A tag that the device has taken out of a frame is
+	// back in it, as it is in the address.
 	Raw bool
 	// NoWait makes a send fail with ENOBUFS when the TX pool is empty; else it
 	// waits for a buffer until the write deadline.

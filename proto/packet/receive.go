@@ -210,14 +210,17 @@ func (c *Conn) put(b *stack.Batch, p *stack.Packet, snap uint32, now *int64) {
 }
 
 // complete makes a packet of the socket's own what its reader wants. The
-// frame's length as it came stands where other packets have an IPv4 source.
+// frame's length on the wire stands where other packets have an IPv4 source.
 //
 //oobnet:hot
 func (c *Conn) complete(p *stack.Packet) {
-	if c.cfg.Raw && p.Frame.Flags&link.FlagVLANStripped != 0 {
-		c.putTagBack(p)
-	}
 	p.Src = uint32(p.Frame.Len)
+	if p.Frame.Flags&link.FlagVLANStripped != 0 {
+		p.Src += wire.VLANTagLen
+		if c.cfg.Raw {
+			c.putTagBack(p)
+		}
+	}
 }
 
 // cut leaves the first snap bytes of a frame. They may be less than its header:
@@ -229,16 +232,16 @@ func cut(p *stack.Packet, snap uint16) {
 	p.Len = snap - min(p.Offset, snap)
 }
 
-// putTagBack makes a frame what it was on the wire, if its buffer has room for
-// the tag that the device has stripped.
+// putTagBack makes a frame what it was on the wire. A buffer has room for the
+// longest frame with its tag; one that is longer yet stays without.
 func (c *Conn) putTagBack(p *stack.Packet) {
-	if p.Frame.Off < wire.VLANTagLen || p.Frame.Len < wire.EthernetHeaderLen {
+	f := &p.Frame
+	off, n, ok := wire.InsertTag(c.dev.Memory().Buffer(f.Index), int(f.Off), int(f.Len), p.TCI)
+	if !ok {
 		return
 	}
-	p.Frame.Off -= wire.VLANTagLen
-	p.Frame.Len += wire.VLANTagLen
-	insertTag(c.dev.Memory().Bytes(p.Frame), p.TCI)
-	p.Frame.Flags &^= link.FlagVLANStripped
+	f.Off, f.Len = uint16(off), uint16(n)
+	f.Flags &^= link.FlagVLANStripped
 	p.Offset += wire.VLANTagLen
 }
 

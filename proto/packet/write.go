@@ -258,6 +258,9 @@ func (c *Conn) finish(f link.Frame, size int, h header) error {
 
 //oobnet:hot
 func (c *Conn) putHeader(f *link.Frame, size int, h header) {
+	if h.tci != 0 && c.leaveTag(f, h.tci) {
+		h.tci = 0
+	}
 	f.Off -= wire.EthernetHeaderLen
 	if h.tci != 0 {
 		f.Off -= wire.VLANTagLen
@@ -277,12 +280,23 @@ func (c *Conn) finishFrame(f link.Frame, size int, tci uint16) error {
 
 //oobnet:hot
 func (c *Conn) putTag(f *link.Frame, size int, tci uint16) {
-	if tci != 0 {
+	if tci != 0 && !c.leaveTag(f, tci) {
 		f.Off -= wire.VLANTagLen
 		size += wire.VLANTagLen
 		insertTag(c.dev.Memory().Buffer(f.Index)[f.Off:], tci)
 	}
 	f.Len = pad(c.dev.Memory().Buffer(f.Index)[f.Off:], size)
+}
+
+// leaveTag leaves a frame's tag to the device, if it puts tags in.
+//
+//oobnet:hot
+func (c *Conn) leaveTag(f *link.Frame, tci uint16) bool {
+	if c.dev.Offloads()&link.FlagVLANStripped == 0 {
+		return false
+	}
+	f.VLAN, f.Flags = tci, f.Flags|link.FlagVLANStripped
+	return true
 }
 
 // insertTag moves the addresses of a frame, which begins VLANTagLen further on,

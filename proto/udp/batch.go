@@ -111,9 +111,15 @@ func (c *Conn) addToBatch(ms []Message, i int) error {
 		f.Flags |= link.FlagTimed
 		c.beginInBatch(sends, m, e, f.Index)
 	}
-	buf := e.Via.(*stack.Port).Device().Memory().Buffer(f.Index)
+	dev := e.Via.(*stack.Port).Device()
+	buf := dev.Memory().Buffer(f.Index)
 	copy(buf[f.Off:], m.Buf)
-	f.Off, f.Len = c.build(buf, int(f.Off), len(m.Buf), to.Port(), e)
+	off, length, left := c.build(buf, int(f.Off), len(m.Buf), to.Port(), e, dev.Offloads())
+	f.Off, f.Len = off, length
+	if left != 0 {
+		f.Flags |= left
+		f.VLAN = c.tag(e)
+	}
 	e.Touch()
 	if c.batch.n == 0 {
 		c.batch.first = i

@@ -51,3 +51,6 @@ func CloseAroundPurge(c *Conn, d *stack.Device) (waiting int) {
 	c.purge(d)
 	return c.side.Load().Len()
 }
+
+// OffloadFrom is the shortest payload whose checksum is left to a device.
+const OffloadFrom = offloadFrom

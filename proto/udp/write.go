@@ -2,6 +2,7 @@ package udp
 
 import (
 	"context"
+	"encoding/binary"
 	"fmt"
 	"net"
 	"net/netip"
@@ -253,7 +254,13 @@ func (c *Conn) allocAgain(dev *stack.Device, err error) (link.Frame, error) {
 //oobnet:hot
 func (c *Conn) finish(f link.Frame, size int, to uint16, e *arp.Entry) error {
 	port := e.Via.(*stack.Port)
-	f.Off, f.Len = c.build(port.Device().Memory().Buffer(f.Index), int(f.Off), size, to, e)
+	dev := port.Device()
+	off, length, left := c.build(dev.Memory().Buffer(f.Index), int(f.Off), size, to, e, dev.Offloads())
+	f.Off, f.Len = off, length
+	if left != 0 {
+		f.Flags |= left
+		f.VLAN = c.tag(e)
+	}
 	e.Touch()
 	if err := port.Send(f, c.flow, int(c.priority.Load())); err != nil {
 		return c.opError("write", net.UDPAddrFromAddrPort(netip.AddrPortFrom(netip.AddrFrom4(e.Dst), to)), err)
@@ -261,11 +268,17 @@ func (c *Conn) finish(f link.Frame, size int, to uint16, e *arp.Entry) error {
 	return nil
 }
 
+// offloadFrom is the shortest payload, bytes, whose checksum is left to a device
+// that can: a shorter one is summed in the time that it takes to describe it to
+// the device. It is more than a frame has that needs padding, which some devices
+// would count with the datagram.
+const offloadFrom = 128
+
 // build makes a frame of the payload that stands in the buffer, and returns
-// where it is.
+// where it is, and what of it is left to the device, which does what offloads say.
 //
 //oobnet:hot
-func (c *Conn) build(buf []byte, at, size int, to uint16, e *arp.Entry) (off, length uint16) {
+func (c *Conn) build(buf []byte, at, size int, to uint16, e *arp.Entry, offloads link.Flags) (off, length uint16, left link.Flags) {
 	src, ttl := c.localIP, c.cfg.TTL
 	if src == 0 || src>>28 == 0xe {
 		src = number4(e.Src)
@@ -282,16 +295,39 @@ func (c *Conn) build(buf []byte, at, size int, to uint16, e *arp.Entry) (off, le
 	n := int(e.HeaderLen)
 	*(*[wire.EthernetHeaderLen]byte)(b) = [wire.EthernetHeaderLen]byte(e.Header[:])
 	if n == arp.MaxHeaderLen {
-		*(*[wire.VLANTagLen]byte)(b[wire.EthernetHeaderLen:]) = [wire.VLANTagLen]byte(e.Header[wire.EthernetHeaderLen:])
-		b[14] |= byte(c.priority.Load()) << (wire.PCPShift - 8)
+		if offloads&link.FlagVLANStripped != 0 {
+			left, n, start, b = link.FlagVLANStripped, n-wire.VLANTagLen, start+wire.VLANTagLen, b[wire.VLANTagLen:]
+			*(*[2 * 6]byte)(b) = [2 * 6]byte(e.Header[:])
+			b[12], b[13] = e.Header[16], e.Header[17]
+		} else {
+			binary.BigEndian.PutUint16(b[12:], wire.TypeVLAN)
+			binary.BigEndian.PutUint16(b[14:], c.tag(e))
+			binary.BigEndian.PutUint16(b[16:], wire.TypeIPv4)
+		}
 	}
 	wire.PutIPv4(b[n:], src, dst, wire.ProtocolUDP, ttl, uint8(c.tos.Load()), len(b)-n)
-	wire.PutUDP(b[n+wire.IPv4HeaderLen:], src, dst, c.localPort, to)
+	if size >= offloadFrom && offloads&link.FlagChecksumOffload != 0 {
+		left |= link.FlagChecksumOffload
+		wire.PutUDPPartial(b[n+wire.IPv4HeaderLen:], src, dst, c.localPort, to)
+	} else {
+		wire.PutUDP(b[n+wire.IPv4HeaderLen:], src, dst, c.localPort, to)
+	}
 	if len(b) < wire.MinFrame {
 		clear(buf[start+len(b) : start+wire.MinFrame])
-		return uint16(start), wire.MinFrame
+		return uint16(start), wire.MinFrame, left
 	}
-	return uint16(start), uint16(len(b))
+	return uint16(start), uint16(len(b)), left
+}
+
+// tag is the control information of the tag that the socket's frames to a
+// destination have; 0: none.
+//
+//oobnet:hot
+func (c *Conn) tag(e *arp.Entry) uint16 {
+	if e.HeaderLen != arp.MaxHeaderLen {
+		return 0
+	}
+	return binary.BigEndian.Uint16(e.Header[14:]) | uint16(c.priority.Load())<<wire.PCPShift
 }
 
 // demote sends a datagram in-band: it is copied, and goes through a bounded
