@@ -90,7 +90,11 @@ func (s *slots) Arrived(a *stack.Arrivals) {
 			rejected++
 			continue
 		}
-		if at[i] = s.take(f, mem.Bytes(*f), a.Queue, a.At); at[i] == ring.Nil {
+		when := a.At
+		if s.deviceTime && f.Time != 0 {
+			when = f.Time
+		}
+		if at[i] = s.take(f, mem.Bytes(*f), a.Queue, when); at[i] == ring.Nil {
 			lost++
 		}
 	}
@@ -171,7 +175,7 @@ func (s *slots) wants(f *link.Frame, b []byte, queue int, kind recordKind) bool 
 	if len(s.expr.nodes) == 0 {
 		return true
 	}
-	stripped := kind == kindReceived && f.Flags&link.FlagVLANStripped != 0
+	stripped := f.Flags&link.FlagVLANStripped != 0
 	length := len(b)
 	if stripped {
 		length += wire.VLANTagLen
@@ -191,7 +195,7 @@ func (s *slots) wantsSlot(l *slot) bool {
 }
 
 // take copies a frame into a free slot, with the tag that the device has
-// stripped; ring.Nil: there is none.
+// stripped, or was to put in; ring.Nil: there is none.
 //
 //oobnet:hot
 func (s *slots) take(f *link.Frame, b []byte, queue int, at int64) uint32 {
@@ -210,9 +214,6 @@ func (s *slots) take(f *link.Frame, b []byte, queue int, at int64) uint32 {
 		binary.BigEndian.PutUint16(l.room[n+2:], f.VLAN)
 		n += wire.VLANTagLen
 		l.b = l.room[:n+copy(l.room[n:], b[2*6:])]
-	}
-	if s.deviceTime && f.Time != 0 {
-		l.at = f.Time
 	}
 	return index
 }
