@@ -7,7 +7,6 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -66,8 +65,6 @@ func refusedChild() error {
 	}
 	err = c.Run(context.Background(), func(Tick) error { return errEnough })
 	fmt.Printf("strict: ran=%v eperm=%v\n", errors.Is(err, errEnough), errors.Is(err, unix.EPERM))
-	_, err = Raise(1)
-	fmt.Printf("raise: %v\n", err)
 	e := Environment()
 	fmt.Printf("priority=%d locked=%d\n", e.MaxPriority, e.MaxLocked)
 	return nil
@@ -111,7 +108,6 @@ func TestRefusalsAreReported(t *testing.T) {
 		`refused: rt: thread "cycle" to CPUs [1023]: invalid argument`,
 		`refused: rt: thread "cycle" to SCHED_FIFO 50: operation not permitted: it takes CAP_SYS_NICE`,
 		"strict: ran=false eperm=true",
-		"raise: rt: threads to SCHED_FIFO 1: operation not permitted: it takes CAP_SYS_NICE",
 		"priority=0 locked=65536",
 	} {
 		if !strings.Contains(out.String(), want) {
@@ -161,79 +157,6 @@ func TestThreadIsAsAsked(t *testing.T) {
 	r := c.Report()
 	if r.Err() != nil || len(r.Lines()) != 1 || r.Thread != "servo" {
 		t.Errorf("report: %v", r.Lines())
-	}
-}
-
-// threads counts those of the process by priority, 0 for ordinary ones.
-func threads(t *testing.T) map[uint32]int {
-	t.Helper()
-	tasks, err := os.ReadDir("/proc/self/task")
-	if err != nil {
-		t.Fatal(err)
-	}
-	n := map[uint32]int{}
-	for _, task := range tasks {
-		id, err := strconv.Atoi(task.Name())
-		if err != nil {
-			t.Fatal(err)
-		}
-		if attr, err := unix.SchedGetAttr(id, 0); err == nil { // else it has ended
-			n[attr.Priority]++
-		}
-	}
-	return n
-}
-
-// TestRaise: ordinary threads have the priority, those that come later too, and a
-// cycle keeps its own.
-func TestRaise(t *testing.T) {
-	leaktest.Check(t)
-	if Environment().MaxPriority < 10 {
-		t.Skip("needs CAP_SYS_NICE or an rtprio limit")
-	}
-	c, err := NewCycle(&Config{Priority: 10})
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, end := context.WithCancel(t.Context())
-	first, ended := make(chan struct{}), make(chan error, 1)
-	go func() {
-		ended <- c.Run(ctx, func(now Tick) error {
-			if now.Missed == 0 && c.Stats().Cycles == 0 {
-				close(first)
-			}
-			return nil
-		})
-	}()
-	<-first
-	lower, err := Raise(1)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var later *unix.SchedAttr
-	done := make(chan error)
-	go func() {
-		runtime.LockOSThread() // a thread that ends with it
-		var err error
-		later, err = unix.SchedGetAttr(0, 0)
-		done <- err
-	}()
-	if err := <-done; err != nil {
-		t.Fatal(err)
-	}
-	if n := threads(t); n[0] != 0 || n[1] == 0 || n[10] != 1 || later.Priority != 1 {
-		t.Errorf("threads by priority: %v, a later one has %d", n, later.Priority)
-	}
-	end()
-	<-ended
-	if err := lower(); err != nil {
-		t.Fatal(err)
-	}
-	if n := threads(t); n[1] != 0 || n[0] == 0 {
-		t.Errorf("threads by priority after all: %v", n)
-	}
-	if _, err := Raise(0); !errors.Is(err, unix.EINVAL) {
-		t.Errorf("0: %v", err)
 	}
 }
 

@@ -57,8 +57,8 @@ Exit codes: 1 for an error, 99 when the peer fell silent, 102 when a figure was
 over -A, 103 for results that cannot be.`,
 		Example: `  oobnet latmus -T 10
   oobnet latmus --rtt --vs kernel --stress gc -T 60 --html report.html
-  sudo oobnet latmus --veth --rtt --vs kernel --poll manual -P 50 --others 1 \
-      -c 0 --peer-cpu 1 --spin 50us --memory 512 --stress gc,flood -T 60
+  sudo oobnet latmus --veth --rtt --vs kernel --poll manual -P 50 -c 0 --peer-cpu 1 \
+      --spin 50us --memory 512 --stress gc,flood -T 60
   sudo oobnet latmus -i eth1 --addr 192.0.2.1/24 -E 192.0.2.2 -g histogram.txt
   sudo oobnet latmus -i 0000:03:00.0 --addr 192.0.2.1/24 --echo`,
 		Args: cobra.NoArgs,
@@ -81,7 +81,6 @@ over -A, 103 for results that cannot be.`,
 	s.IntVarP(&f.Size, "size", "S", latmus.DefaultSize, "payload, bytes")
 	s.Uint16Var(&f.Port, "port", latmus.Port, "UDP port at both ends")
 	s.IntVarP(&f.Priority, "priority", "P", latmus.DefaultPriority, "SCHED_FIFO priority of the threads, 1 to 99; 0: ordinary")
-	s.IntVar(&f.Others, "others", 0, "SCHED_FIFO priority of the program's other threads, below -P; 0: ordinary")
 	s.IntVarP(&f.CPU, "cpu", "c", -1, "core to pin the threads to (default none)")
 	s.IntVar(&f.PeerCPU, "peer-cpu", -1, "core to pin those of a peer in this process to (default none)")
 	s.StringVar(&f.poll, "poll", "adaptive", "how the device waits: adaptive, busy, block, the longest wait, such as 5ms, or manual")

@@ -22,7 +22,6 @@ func TestLatmusBadInputIsOneLineWithTheWayOut(t *testing.T) {
 		{"-S 20", "21 to 1472"},
 		{"-H 1001", "1 to 1000"},
 		{"-P 100", "1 to 99"},
-		{"-P 5 --others 5", "less than that"},
 		{"--vs windows", "kernel"},
 		{"--vs kernel", "--rtt"},
 		{"--stress hail", "gc, memory, flood"},

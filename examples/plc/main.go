@@ -44,7 +44,6 @@ func main() {
 	last := flag.Duration("t", 5*time.Second, "how long")
 	cpu := flag.Int("cpu", -1, "CPU for the cycle's thread; -1: any")
 	memory := flag.Int64("memory", 512, "MiB to use before garbage is collected; 0: as Go does")
-	others := flag.Int("others", 1, "priority in SCHED_FIFO of the program's other threads; 0: ordinary")
 	rate := flag.Int("garbage", 0, "MB/s of garbage to make elsewhere in the process")
 	flag.Parse()
 	log.SetFlags(0)
@@ -56,7 +55,6 @@ func main() {
 		return
 	}
 	runtime.GOMAXPROCS(runtime.NumCPU() + 2) // a P to spare for whoever wakes up
-	raise(*others)
 	c := open(*wire)
 	c.meet(ctx)
 	ctx, cancel := context.WithTimeout(ctx, *last)

@@ -16,7 +16,6 @@ import (
 	"github.com/oobnet/oobnet/link/vfio"
 	"github.com/oobnet/oobnet/proto/packet"
 	"github.com/oobnet/oobnet/proto/udp"
-	"github.com/oobnet/oobnet/rt"
 	"github.com/oobnet/oobnet/stack"
 )
 
@@ -25,17 +24,6 @@ var controllerAddr = netip.MustParsePrefix("192.0.2.1/24")
 
 // urgent is the priority of the cyclic exchange; mailboxes have the lowest, 0.
 const urgent = stack.Priorities - 1
-
-// raise puts what the program does beside the cycle before other programs: the
-// cycle may have to wait for it (see package rt).
-func raise(priority int) {
-	if priority == 0 {
-		return
-	}
-	if _, err := rt.Raise(priority); err != nil {
-		fmt.Println("refused:", err)
-	}
-}
 
 // open opens the controller's end of a wire: an interface, a PCI address, or
 // without a name one in memory, with the drives at its other end.

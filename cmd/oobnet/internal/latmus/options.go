@@ -53,8 +53,6 @@ type Options struct {
 	Size     int           // of the payload, bytes
 	Port     uint16
 	Priority int // of the threads in SCHED_FIFO, 0: ordinary
-	// Others is the priority of the process's other threads, 0: ordinary.
-	Others int
 	// CPU to pin the threads to, PeerCPU those of a peer in this process;
 	// negative: none.
 	CPU, PeerCPU int
@@ -113,8 +111,6 @@ func (o *Options) Check() error {
 		return errors.New("--port 0: want 1 to 65535")
 	case o.Priority < 0 || o.Priority > rt.MaxPriority:
 		return fmt.Errorf("-P %d: want 1 to %d, or 0 for ordinary scheduling", o.Priority, rt.MaxPriority)
-	case o.Others < 0 || o.Others > 0 && o.Others >= o.Priority:
-		return fmt.Errorf("--others %d with -P %d: want less than that, or 0 for ordinary scheduling", o.Others, o.Priority)
 	case o.Cells < 1 || o.Cells > MaxCells:
 		return fmt.Errorf("-H %d: want 1 to %d cells of 1 us", o.Cells, MaxCells)
 	case o.Worst < 0 || o.Worst > MaxWorst:

@@ -32,11 +32,6 @@ func Run(ctx context.Context, o Options) (report *Report, err error) {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, w.close()) }()
-	if o.Others > 0 {
-		lower, refused := rt.Raise(o.Others)
-		w.notes.add(refused)
-		defer func() { err = errors.Join(err, lower()) }()
-	}
 	r := &run{o: &o, wire: w, near: w.near, far: w.far, tally: newTally(&o)}
 	if o.Echo {
 		return r.echo(ctx)
