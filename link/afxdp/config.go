@@ -47,8 +47,16 @@ const (
 	// clock link.ClockDevice ([Link.SentAt]). It needs Linux 6.11 and zero copy with
 	// a driver that can.
 	TXTime
+	// RXVLAN puts VLAN tags that the device has taken out of received frames, or
+	// that never were in them, as over veth, back where they belong, and leaves
+	// rx-vlan-offload as it is. It needs native XDP and Linux 6.8. The claims see
+	// such tags, and so does the verdict filter.VLAN; a filter's own program sees
+	// the bytes, without them.
+	RXVLAN
 
 	allFeatures = 1<<iota - 1
+	// boundFeatures need a program that is bound to its device.
+	boundFeatures = RXTime | RXVLAN
 )
 
 // Mode is where the program that selects frames runs.

@@ -9,6 +9,7 @@ import (
 // Sizes and numbers of the headers that the program reads, bytes.
 const (
 	ethernetHeader = 14 // two addresses and an EtherType
+	addresses      = 12 // the two of them
 	vlanTag        = 4  // tag control information and the next EtherType
 	ipv4Header     = 20 // without options; the destination ends it
 	arpHeader      = 28 // for IPv4 over Ethernet (RFC 826)

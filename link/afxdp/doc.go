@@ -38,12 +38,13 @@
 // a filter that the kernel refuses changes nothing. [Link.Divert] puts a program
 // in their place that passes everything, without closing anything.
 //
-// While the link is open, the device's rx-vlan-offload is off: XDP does not see
+// While the link is open, and without [RXVLAN], the device's rx-vlan-offload is off: XDP does not see
 // a tag that the device has stripped. It stays off if the process is killed, and
 // the kernel takes the tags off itself. Nor does it see one that never was in the
 // frame: over a veth pair, the kernel's VLAN interface at the other end leaves
 // its tag beside the frame, for hardware that is not there, and the frame counts
-// as untagged here. `ethtool -K <the other end> tx-vlan-offload off` puts it in.
+// as untagged here. `ethtool -K <the other end> tx-vlan-offload off` puts it in,
+// and so does [RXVLAN].
 //
 // A card that filters VLANs by itself (rx-vlan-filter) is in promiscuous mode
 // while the claims name one: it would drop the frames of those for which the
@@ -67,18 +68,22 @@
 // are gone. QueueStats.RXNoBuffer counts how often the driver found the fill ring
 // empty; how many frames the card has lost by that, the card counts.
 //
-// # Times of the device
+// # What the device says of frames
 //
 // With [RXTime] the programs ask the driver when the device saw each frame that
-// they take, and write it before the frame; Receive puts it into Meta.Time. Such a
-// program is bound to its device: it runs in the driver alone, its license must go
-// with the GPL, that of a filter too, and before Linux 6.14 it makes no tail calls.
-// While the link is open, the device takes the time of all frames (`ethtool -T`
-// tells whether it can); what it took before it takes again after Close. Each
-// frame costs some 150 ns more (veth, Linux 6.18). A filter that leaves metadata of
-// its own before a frame keeps it, and the frame has no time. Select and SetFilter
-// load programs from within the interface's network namespace: a thread in
-// another one needs CAP_SYS_ADMIN for that.
+// they take, and write it before the frame; Receive puts it into Meta.Time. With
+// [RXVLAN] they ask for the tag that the device has taken out, or that never was in
+// the frame, and Receive puts it back. Such programs are bound to their device:
+// they run in the driver alone, their license must go with the GPL, that of a
+// filter too, and before Linux 6.14 they make no tail calls. Select and SetFilter
+// load them from within the interface's network namespace: a thread in another
+// one needs CAP_SYS_ADMIN for that.
+//
+// With RXTime the device takes the time of all frames while the link is open
+// (`ethtool -T` tells whether it can); what it took before it takes again after
+// Close. Each frame costs some 150 ns more (veth, Linux 6.18). A filter that
+// leaves metadata of its own before a frame keeps it, and the frame has neither
+// time nor tag.
 //
 // # Requests for frames to send
 //

@@ -45,9 +45,10 @@ func linkEntry(x *filter.XDP, how redirects, m *gateMaps) error {
 		callee[0] = callee[0].WithSymbol(labelFilter)
 	}
 	entry := asm.Instructions{asm.Mov.Reg(regContext, asm.R1)}
-	if m.time != nil {
+	if m.rx != nil {
 		// Now: the filter may move and overwrite what the driver reads it from.
-		entry = append(append(entry, m.time.read()...), asm.Mov.Reg(asm.R1, regContext))
+		entry = append(append(entry, m.rx.readTag()...), m.rx.read()...)
+		entry = append(entry, asm.Mov.Reg(asm.R1, regContext))
 	}
 	if x.Actions && how == redirectMarked {
 		entry = append(entry, clearMark(m)...)
@@ -64,7 +65,7 @@ func linkEntry(x *filter.XDP, how redirects, m *gateMaps) error {
 	describe(entry, callee)
 	p.Instructions = append(countAndReturn(entry, m), callee...)
 	p.Name, p.Type, p.AttachType = filterName, ebpf.XDP, ebpf.AttachXDP
-	m.time.bind(p)
+	m.rx.bind(p)
 	return nil
 }
 
@@ -113,8 +114,8 @@ func takeVerdict(m *gateMaps) asm.Instructions {
 		asm.Mov.Imm(asm.R1, slotSkip),
 		asm.Ja.Label(labelCount),
 	}
-	p = append(p, findVLAN()...)
-	take := append(m.time.stamp(),
+	p = append(p, findVLAN(m)...)
+	take := append(m.rx.stamp(),
 		// A queue without a socket leaves the frame to the kernel.
 		asm.LoadMapPtr(asm.R1, m.sockets.FD()),
 		asm.LoadMem(asm.R2, regContext, xdpMDQueue, asm.Word),
@@ -141,11 +142,20 @@ func takeVerdict(m *gateMaps) asm.Instructions {
 // findVLAN leaves the VLAN id of the frame in R7, or goes to leave: the id of
 // the 802.1Q tag, or of the one behind an 802.1ad tag. The filter may have
 // moved the frame: its bounds are read anew.
-func findVLAN() asm.Instructions {
+func findVLAN(m *gateMaps) asm.Instructions {
 	const typeOffset = ethernetHeader - 2 // of the EtherType
-	return asm.Instructions{
+	p := asm.Instructions{
 		asm.Mov.Imm(regTaken, slotVLANAccept).WithSymbol("oobnet:vlan"),
 		asm.Mov.Imm(regLeft, slotVLANSkip),
+	}
+	if m.rx != nil && m.rx.tags {
+		p = append(p,
+			asm.LoadMem(asm.R7, asm.RFP, keyTag, asm.Half),
+			asm.LoadMem(asm.R1, asm.RFP, keyTagType, asm.Half),
+			asm.JEq.Imm(asm.R1, be16(etherTypeVLAN), "oobnet:id"),
+		)
+	}
+	return append(p,
 		asm.LoadMem(asm.R1, regContext, xdpMDData, asm.Word),
 		asm.LoadMem(asm.R2, regContext, xdpMDDataEnd, asm.Word),
 		asm.Mov.Reg(asm.R3, asm.R1),
@@ -162,8 +172,8 @@ func findVLAN() asm.Instructions {
 		asm.JNE.Imm(asm.R4, be16(etherTypeVLAN), "oobnet:leave").WithSymbol("oobnet:tag"),
 		asm.LoadMem(asm.R7, asm.R1, ethernetHeader, asm.Half),
 		asm.HostTo(asm.BE, asm.R7, asm.Half),
-		asm.And.Imm(asm.R7, 0xfff),
-	}
+		asm.And.Imm(asm.R7, 0xfff).WithSymbol("oobnet:id"),
+	)
 }
 
 // matchVLAN goes to take if the bit of the id in R7 is set, to leave otherwise.
@@ -201,7 +211,7 @@ func takeAction(how redirects, m *gateMaps) asm.Instructions {
 		asm.Mov.Imm(asm.R1, slotError),
 		asm.JNE.Imm(regL3, xdpRedirect, labelCount),
 	}
-	p = append(p, m.time.stamp()...)
+	p = append(p, m.rx.stamp()...)
 	switch how {
 	case redirectAccepts:
 		return append(p, asm.Mov.Imm(asm.R1, slotAccept))

@@ -18,7 +18,7 @@ type gateMaps struct {
 	sockets  *ebpf.Map // XSKMAP: queue -> receive socket
 	counters *ebpf.Map // per CPU: slot -> frames, and a mark
 
-	time *rxTime // how they learn the times of frames; nil: they do not
+	rx *rxMetadata // what they learn of frames beside their bytes; nil: nothing
 }
 
 func newGateMaps(queues int) (*gateMaps, error) {
@@ -69,12 +69,12 @@ type gate struct {
 }
 
 // newGate makes a gate that passes everything. It is not on an interface yet.
-func newGate(queues int, time *rxTime) (_ *gate, err error) {
+func newGate(queues int, rx *rxMetadata) (_ *gate, err error) {
 	g := &gate{}
 	if g.maps, err = newGateMaps(queues); err != nil {
 		return nil, err
 	}
-	g.maps.time = time
+	g.maps.rx = rx
 	if g.aside, err = loadAside(); err == nil {
 		g.selection, err = loadProgram(features{}, g.maps)
 	}

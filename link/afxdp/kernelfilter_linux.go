@@ -31,7 +31,7 @@ func loadFilter(f filter.Filter, m *gateMaps) (*kernelFilter, error) {
 		k, err = loadForm(f, false, m)
 	}
 	if err != nil {
-		return nil, m.time.explain(filter.ExplainLoad(err))
+		return nil, m.rx.explain(filter.ExplainLoad(err))
 	}
 	return k, nil
 }
@@ -66,12 +66,12 @@ func loadForm(f filter.Filter, mark bool, m *gateMaps) (*kernelFilter, error) {
 	if err := linkEntry(x, how, m); err != nil {
 		return nil, err
 	}
-	m.time.relicense(f, x.Spec.Programs[x.Entry])
-	if err := m.time.check(x.Spec.Programs[x.Entry]); err != nil {
+	m.rx.relicense(f, x.Spec.Programs[x.Entry])
+	if err := m.rx.check(x.Spec.Programs[x.Entry]); err != nil {
 		return nil, err
 	}
 	var c *ebpf.Collection
-	err = m.time.load(func() (err error) {
+	err = m.rx.load(func() (err error) {
 		c, err = ebpf.NewCollectionWithOptions(x.Spec, options)
 		return err
 	})

@@ -80,13 +80,11 @@ func (l *Link) setUp(cfg *Config) error {
 	if l.groups, err = newGroups(l.dev.index); err != nil {
 		return explainPermission(err)
 	}
-	var times *rxTime
-	if cfg.With&RXTime != 0 {
-		if times, err = newRXTime(l.dev); err != nil {
-			return err
-		}
+	rx, err := newRXMetadata(l.dev, cfg.With)
+	if err != nil {
+		return err
 	}
-	if l.gate, err = newGate(first+count, times); err != nil {
+	if l.gate, err = newGate(first+count, rx); err != nil {
 		return explainPermission(err)
 	}
 	native, err := l.gate.attach(l.dev, cfg.mode())
@@ -105,8 +103,10 @@ func (l *Link) setUp(cfg *Config) error {
 			return err
 		}
 	}
-	l.dev.keepVLANTags()
-	if received, sent := times != nil, l.requests.flags&link.FlagTXTime != 0; received || sent {
+	if cfg.With&RXVLAN == 0 {
+		l.dev.keepVLANTags()
+	}
+	if received, sent := cfg.With&RXTime != 0, l.requests.flags&link.FlagTXTime != 0; received || sent {
 		if err := l.dev.timeFrames(received, sent); err != nil {
 			return err
 		}
@@ -125,7 +125,7 @@ func (l *Link) setUp(cfg *Config) error {
 		RXHeadroom:      headroom,
 		Pollable:        true,
 	}
-	if times != nil {
+	if cfg.With&RXTime != 0 {
 		l.capabilities.RXClock = link.ClockDevice
 	}
 	if l.requests.flags&link.FlagTXTime != 0 {
@@ -140,7 +140,7 @@ func (l *Link) setUp(cfg *Config) error {
 // mode is where the program must be put: one that is bound to its device runs in
 // the driver alone.
 func (c *Config) mode() Mode {
-	if c.With&RXTime != 0 {
+	if c.With&boundFeatures != 0 {
 		return Native
 	}
 	return c.Mode
@@ -171,8 +171,8 @@ func (d *device) check(cfg *Config) (first, count int, err error) {
 		err = fmt.Errorf("zero copy needs native XDP, and the config asks for generic: %w", unix.EINVAL)
 	case cfg.With&^allFeatures != 0:
 		err = fmt.Errorf("features %#x: want some of %#x: %w", uint32(cfg.With), uint32(allFeatures), unix.EINVAL)
-	case cfg.Mode == Generic && cfg.With&RXTime != 0:
-		err = fmt.Errorf("times of received frames need native XDP, and the config asks for generic: %w", unix.EINVAL)
+	case cfg.Mode == Generic && cfg.With&boundFeatures != 0:
+		err = fmt.Errorf("RXTime and RXVLAN need native XDP, and the config asks for generic: %w", unix.EINVAL)
 	case first < 0 || count < 1 || first+count > d.queues:
 		err = fmt.Errorf("%d queues from queue %d on: the interface has %d, from 0 on (`ethtool -l`): %w", cfg.Queues, first, d.queues, unix.EINVAL)
 	case !d.up:

@@ -93,7 +93,7 @@ func instructions(f features, m *gateMaps) asm.Instructions {
 	if !f.ipv4 && !f.etherTypes && !f.allTypes {
 		return countAndReturn(asm.Instructions{asm.Mov.Imm(regL3, xdpPass), asm.Mov.Imm(asm.R1, slotSkip)}, m)
 	}
-	p := parseEthernet()
+	p := parseEthernet(m)
 	if f.ipv4 {
 		p = append(p, matchIPv4(m)...)
 	}
@@ -117,8 +117,8 @@ func instructions(f features, m *gateMaps) asm.Instructions {
 
 // parseEthernet leaves the VLAN in the keys, the EtherType and the start of
 // the packet in their registers, and jumps to pass if there is no such thing.
-func parseEthernet() asm.Instructions {
-	return asm.Instructions{
+func parseEthernet(m *gateMaps) asm.Instructions {
+	p := asm.Instructions{
 		asm.Mov.Reg(regContext, asm.R1),
 		asm.LoadMem(regL3, regContext, xdpMDData, asm.Word),
 		asm.LoadMem(regEnd, regContext, xdpMDDataEnd, asm.Word),
@@ -128,6 +128,12 @@ func parseEthernet() asm.Instructions {
 		asm.Add.Imm(regL3, ethernetHeader),
 		asm.JGT.Reg(regL3, regEnd, "pass"),
 		asm.LoadMem(regType, regL3, -2, asm.Half),
+	}
+	p = append(p, m.rx.readTag()...)
+	if m.rx != nil && m.rx.tags {
+		p = append(p, tagBeside()...)
+	}
+	return append(p,
 		asm.JNE.Imm(regType, be16(etherTypeVLAN), "parsed"),
 
 		asm.Add.Imm(regL3, vlanTag),
@@ -138,6 +144,25 @@ func parseEthernet() asm.Instructions {
 		asm.StoreMem(asm.RFP, keyIPv4, asm.R1, asm.Half),
 		asm.LoadMem(regType, regL3, -2, asm.Half),
 		asm.Mov.Imm(asm.R1, 0).WithSymbol("parsed"),
+	)
+}
+
+// tagBeside jumps to parsed if the frame has a tag beside it: it is the outermost
+// then, and no other is parsed. What is behind a tag of another kind than 802.1Q is
+// not looked at.
+func tagBeside() asm.Instructions {
+	return asm.Instructions{
+		asm.LoadMem(asm.R1, asm.RFP, keyTag, asm.Half),
+		asm.LoadMem(asm.R2, asm.RFP, keyTagType, asm.Half),
+		asm.JEq.Imm(asm.R2, 0, "oobnet:no-tag"),
+		asm.And.Imm(asm.R1, 0xfff),
+		asm.StoreMem(asm.RFP, keyIPv4, asm.R1, asm.Half),
+		asm.JEq.Imm(asm.R2, be16(etherTypeVLAN), "parsed"),
+		asm.Mov.Imm(asm.R1, 0),
+		asm.StoreMem(asm.RFP, keyIPv4, asm.R1, asm.Half),
+		asm.Mov.Reg(regType, asm.R2),
+		asm.Ja.Label("parsed"),
+		asm.Mov.Imm(asm.R1, 0).WithSymbol("oobnet:no-tag"),
 	}
 }
 
@@ -181,7 +206,7 @@ func matchMap(m *ebpf.Map, key int32) asm.Instructions {
 // redirect gives the frame to the socket of its queue; a queue without one
 // leaves it to the kernel, by the flags of bpf_redirect_map.
 func redirect(m *gateMaps) asm.Instructions {
-	p := append(m.time.read(), m.time.stamp()...)
+	p := append(m.rx.read(), m.rx.stamp()...)
 	p = append(p,
 		asm.LoadMapPtr(asm.R1, m.sockets.FD()),
 		asm.LoadMem(asm.R2, regContext, xdpMDQueue, asm.Word),
@@ -218,12 +243,12 @@ func countAndReturn(p asm.Instructions, m *gateMaps) asm.Instructions {
 // loadProgram gives the program to the kernel. The hook on the interface holds
 // it as well: closing it here does not take it off.
 func loadProgram(f features, m *gateMaps) (program *ebpf.Program, err error) {
-	spec := &ebpf.ProgramSpec{Name: "oobnet_select", Instructions: instructions(f, m), License: m.time.license()}
+	spec := &ebpf.ProgramSpec{Name: "oobnet_select", Instructions: instructions(f, m), License: m.rx.license()}
 	if f == (features{}) {
 		return newProgram(spec) // it takes no frame
 	}
-	m.time.bind(spec)
-	err = m.time.load(func() error {
+	m.rx.bind(spec)
+	err = m.rx.load(func() error {
 		program, err = newProgram(spec)
 		return err
 	})

@@ -82,7 +82,7 @@ type queue struct {
 	txDropped   atomic.Uint64
 	txCalls     atomic.Uint64
 
-	stamped bool       // received frames may have their time before them
+	stamped bool       // received frames may have a stamp before them
 	txFlags link.Flags // requests for frames to send that are honoured
 	txRoom  uint16     // for requests before each frame to send, bytes
 	sentAt  []int64    // the link's
@@ -122,7 +122,7 @@ func (q *queue) start(m *link.Memory, held []uint16) error {
 	q.memory, q.held = m, held
 	q.txFlags, q.txRoom = q.link.requests.flags, uint16(q.link.requests.room)
 	q.sentAt = q.link.sentAt
-	q.stamped = q.link.capabilities.RXClock != link.ClockNone
+	q.stamped = q.link.gate.maps.rx != nil
 	q.shift = uint32(bits.TrailingZeros(uint(layout.BufferSize)))
 	q.polled = [2]unix.PollFd{{Fd: int32(q.rxFD), Events: unix.POLLIN}, {Fd: int32(q.wakeFD), Events: unix.POLLIN}}
 	q.sendPolled = [1]unix.PollFd{{Fd: int32(q.haltFD), Events: unix.POLLIN}}

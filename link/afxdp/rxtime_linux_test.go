@@ -22,7 +22,7 @@ import (
 // kernel's clock, CLOCK_MONOTONIC, in place of the device's, which veth has not:
 // all but the function that tells the time is as it is in use.
 func fromKernelClock(l *Link) {
-	l.gate.maps.time.reading = asm.Instructions{
+	l.gate.maps.rx.time = asm.Instructions{
 		asm.FnKtimeGetNs.Call(),
 		asm.StoreMem(asm.RFP, keyTime, asm.R0, asm.DWord),
 	}
@@ -123,12 +123,12 @@ func TestTakeStamps(t *testing.T) {
 	q := &queue{memory: mem}
 	put := func(i uint32, off int, time, mark uint64) {
 		b := mem.Buffer(i)[off-stampSize:]
-		binary.NativeEndian.PutUint64(b, time)
-		binary.NativeEndian.PutUint64(b[stampSize/2:], mark)
+		binary.NativeEndian.PutUint64(b[stampTime:], time)
+		binary.NativeEndian.PutUint64(b[stampMark:], mark)
 	}
-	put(0, headroom, 77, stampMark)
-	put(1, headroom, 78, stampMark+1)
-	put(2, stampSize, 79, stampMark)
+	put(0, headroom, 77, stampValue)
+	put(1, headroom, 78, stampValue+1)
+	put(2, stampSize, 79, stampValue)
 	frames := []link.Frame{{Index: 0, Off: headroom, Len: 60}, {Index: 1, Off: headroom, Len: 60}, {Index: 2, Off: stampSize, Len: 60}, {Index: 3, Off: stampSize - 1, Len: 60}}
 	for _, want := range [][4]int64{{77, 0, 79, 0}, {}} {
 		for i := range frames {

@@ -117,7 +117,7 @@ func TestSuite(t *testing.T) {
 	for _, c := range []struct {
 		queues int
 		cfg    Config
-	}{{1, Config{Mode: Native}}, {2, Config{Mode: Native}}, {1, Config{Mode: Generic}}, {1, Config{Mode: Native, With: RXTime | TXChecksum}}} {
+	}{{1, Config{Mode: Native}}, {2, Config{Mode: Native}}, {1, Config{Mode: Generic}}, {1, Config{Mode: Native, With: RXTime | RXVLAN | TXChecksum}}} {
 		t.Run(fmt.Sprintf("%d queues, %v, with %#x", c.queues, c.cfg.Mode, c.cfg.With), func(t *testing.T) {
 			needsFeatures(t, c.cfg.With)
 			linktest.Suite(t, func(t *testing.T) linktest.Wire {
