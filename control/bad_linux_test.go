@@ -219,6 +219,60 @@ func TestLateLinkIsClosed(t *testing.T) {
 	}
 }
 
+// The time for a request to come ends one that does not, and none that is
+// under way.
+func TestTimeForBodies(t *testing.T) {
+	cfg := &control.Config{}
+	cfg.SetBodyTime(200 * time.Millisecond)
+	r := newRig(t, cfg)
+	r.enable(t, "wire0", addrA)
+	if err := r.client.Solicit(t.Context(), control.SolicitRequest{Address: addrB.Addr().Next(), TimeoutMS: 1000}); !errors.Is(err, syscall.ETIMEDOUT) {
+		t.Errorf("a request that waits: %v", err)
+	}
+	for _, part := range []string{"", "GET /v1/ports HTTP/1.1\r\n", "POST /v1/ports HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\n{"} {
+		c, err := net.Dial("unix", r.path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		if _, err := io.WriteString(c, part); err != nil {
+			t.Fatal(err)
+		}
+		c.SetReadDeadline(time.Now().Add(20 * time.Second))
+		if _, err := io.Copy(io.Discard, c); err != nil {
+			t.Errorf("%q: the connection is not ended: %v", part, err)
+		}
+	}
+}
+
+// Connections beyond the limit wait until another one ends.
+func TestManyConnections(t *testing.T) {
+	r := newRig(t, nil)
+	var held []net.Conn
+	for range control.MaxConns {
+		c, err := net.Dial("unix", r.path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		held = append(held, c)
+	}
+	answered := make(chan error, 1)
+	go func() {
+		c, err := control.Dial(r.path)
+		if err == nil {
+			err = c.Close()
+		}
+		answered <- err
+	}()
+	for _, c := range held {
+		c.Close()
+	}
+	if err := <-answered; err != nil {
+		t.Error(err)
+	}
+}
+
 func TestClosedStack(t *testing.T) {
 	r := newRig(t, nil)
 	if err := r.stack.Close(); err != nil {

@@ -100,14 +100,18 @@ func (s *Server) capture(w http.ResponseWriter, r *http.Request, in *captureIn) 
 	}
 	defer s.leave(c)
 	out := &stream{w: w, control: http.NewResponseController(w), capture: &c.about}
+	// Nothing is written before the capture can be found by its number.
+	out.mu.Lock()
 	session, err := capture.Start(d, out, &capture.Config{Filter: in.Filter, Format: format, Snap: in.Snap, Slots: in.Slots, Count: in.Count})
 	if err != nil {
+		out.mu.Unlock()
 		return err
 	}
 	s.mu.Lock()
 	c.session = session
 	s.mu.Unlock()
-	out.begin()
+	out.head()
+	out.mu.Unlock()
 	select {
 	case <-session.Done():
 	case <-c.end:
@@ -198,22 +202,10 @@ type stream struct {
 	control  *http.ResponseController
 	capture  *Capture
 	hurrying bool
-	begun    bool
 }
 
-// begin tells the client that frames will come.
-func (o *stream) begin() {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	o.head()
-}
-
-// head goes before the first byte. Under mu.
+// head tells the client that frames will come. Under mu.
 func (o *stream) head() {
-	if o.begun {
-		return
-	}
-	o.begun = true
 	h := o.w.Header()
 	h.Set("Content-Type", "application/x-pcapng")
 	if o.capture.Format == "text" {
@@ -230,7 +222,6 @@ func (o *stream) head() {
 func (o *stream) Write(b []byte) (int, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.head()
 	limit := writeTime
 	if o.hurrying {
 		limit = hurryTime

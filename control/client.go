@@ -221,9 +221,9 @@ func (c *Client) EnablePort(ctx context.Context, in EnableRequest) (*Port, error
 	return send[Port](ctx, c, http.MethodPost, "/v1/ports", nil, in)
 }
 
-// DisablePort disables a port. With the last one of a device that the server
-// opened, the device closes: that is EBUSY, and nothing changes, while sockets
-// or the application hold buffers of it, unless forced.
+// DisablePort disables a port; with the last one of a device that the server
+// opened, the device closes. It is EBUSY, and nothing changes, while sockets are
+// bound to the port, or hold buffers of a device that would close, unless forced.
 func (c *Client) DisablePort(ctx context.Context, name string, force bool) (*Disabled, error) {
 	var query url.Values
 	if force {

@@ -45,12 +45,17 @@ type Config struct {
 	Objects string
 	// Timeout of a request; 0: DefaultTimeout, MaxTimeout at most.
 	Timeout time.Duration
+
+	bodyTime time.Duration // 0: bodyTime; tests have less
 }
 
 // complete checks the config, and returns the group's number, -1 for none.
 func (c *Config) complete() (gid int, err error) {
 	if c.Timeout == 0 {
 		c.Timeout = DefaultTimeout
+	}
+	if c.bodyTime == 0 {
+		c.bodyTime = bodyTime
 	}
 	if c.Timeout < 0 || c.Timeout > MaxTimeout {
 		return -1, fmt.Errorf("timeout %v: %w: want at most %v", c.Timeout, syscall.EINVAL, MaxTimeout)

@@ -1,6 +1,9 @@
 package control
 
-import "net/http"
+import (
+	"net/http"
+	"time"
+)
 
 // Wrap puts something between a client and its socket.
 func (c *Client) Wrap(f func(http.RoundTripper) http.RoundTripper) {
@@ -15,5 +18,11 @@ func Calls() (calls []string) {
 	return calls
 }
 
-// MaxBody of a request, bytes.
-const MaxBody = maxBody
+// MaxBody of a request, bytes, and MaxConns at a time.
+const (
+	MaxBody  = maxBody
+	MaxConns = maxConns
+)
+
+// SetBodyTime sets how long a request may take to come.
+func (c *Config) SetBodyTime(d time.Duration) { c.bodyTime = d }

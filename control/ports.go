@@ -5,10 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
+	"strings"
 	"syscall"
 	"time"
 
 	"github.com/oobnet/oobnet/stack"
+	"github.com/oobnet/oobnet/stats"
 )
 
 // drainPatience is how long buffers of traffic under way may take to come home
@@ -21,7 +24,7 @@ type portIn struct {
 
 type disableIn struct {
 	Port  string `path:"port" json:"-"`
-	Force bool   `query:"force" json:"-" doc:"also while the application holds buffers of a device that will close"`
+	Force bool   `query:"force" json:"-" doc:"also while sockets are bound to the port, or hold buffers of a device that will close"`
 }
 
 type addressIn struct {
@@ -165,16 +168,21 @@ func (s *Server) disablePort(ctx context.Context, in *disableIn) (*Disabled, err
 		return nil, err
 	}
 	d := p.Device()
-	if !s.record(d).opened || len(d.Ports()) > 1 {
+	last := s.record(d).opened && len(d.Ports()) == 1
+	if !in.Force {
+		err := s.unbound(p)
+		if err == nil && last {
+			err = unused(ctx, d)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("control: disable port %s: %w", p.Name(), err)
+		}
+	}
+	if !last {
 		if err := p.Disable(); err != nil {
 			return nil, err
 		}
 		return &Disabled{}, s.applyVLANs()
-	}
-	if !in.Force {
-		if err := unused(ctx, d); err != nil {
-			return nil, fmt.Errorf("control: disable port %s: %w", p.Name(), err)
-		}
 	}
 	out := &Disabled{DeviceClosed: true}
 	if err := d.Close(); errors.Is(err, syscall.EBUSY) {
@@ -184,6 +192,29 @@ func (s *Server) disablePort(ctx context.Context, in *disableIn) (*Disabled, err
 	}
 	return out, nil
 }
+
+// unbound says which sockets would lose the port: those that are bound to an
+// address of it, and raw ones on it. A socket on all addresses stays of use.
+func (s *Server) unbound(p *stack.Port) error {
+	var bound []string
+	addrs := p.Addrs()
+	for _, c := range stats.Take(s.stack).Sockets {
+		switch {
+		case c.Protocol == stats.Packet && c.Port == p.Name():
+			bound = append(bound, fmt.Sprintf("raw %#04x", c.EtherType))
+		case slices.ContainsFunc(addrs, func(a netip.Prefix) bool { return a.Addr() == c.Local.Addr() }):
+			bound = append(bound, fmt.Sprintf("%s %v", c.Protocol, c.Local))
+		}
+	}
+	if len(bound) == 0 {
+		return nil
+	}
+	names := strings.Join(bound[:min(len(bound), maxNamed)], ", ")
+	return fmt.Errorf("it is in use by %d sockets (%s): %w: close them, or force it", len(bound), names, syscall.EBUSY)
+}
+
+// maxNamed sockets are enough for a message.
+const maxNamed = 4
 
 // unused waits until nobody holds buffers of a device, for a moment only.
 func unused(ctx context.Context, d *stack.Device) error {

@@ -97,7 +97,7 @@ func ServeConfig(s *stack.Stack, socketPath string, cfg *Config) (*Server, error
 	srv.cancel = cancel
 	srv.http = http.Server{
 		Handler:           srv.handler(),
-		ReadHeaderTimeout: headerTime, ReadTimeout: bodyTime, IdleTimeout: idleTime,
+		ReadHeaderTimeout: min(headerTime, c.bodyTime), ReadTimeout: c.bodyTime, IdleTimeout: idleTime,
 		WriteTimeout: c.Timeout + writeGrace, MaxHeaderBytes: maxHeader,
 		BaseContext: func(net.Listener) context.Context { return ctx },
 		ConnContext: func(ctx context.Context, c net.Conn) context.Context {

@@ -16,6 +16,7 @@ import (
 	"github.com/oobnet/oobnet/arp"
 	"github.com/oobnet/oobnet/control"
 	"github.com/oobnet/oobnet/internal/stacktest"
+	"github.com/oobnet/oobnet/proto/packet"
 	"github.com/oobnet/oobnet/proto/udp"
 	"github.com/oobnet/oobnet/stack"
 )
@@ -139,11 +140,26 @@ func TestPortCarriesTraffic(t *testing.T) {
 		d, err := r.client.Device(t.Context(), "wire0")
 		return err == nil && d.RXHeld == 1
 	})
-	if _, err := r.client.DisablePort(t.Context(), "wire0", false); !errors.Is(err, syscall.EBUSY) || !strings.Contains(err.Error(), "force") {
+	if _, err := r.client.DisablePort(t.Context(), "wire0", false); !errors.Is(err, syscall.EBUSY) || !strings.Contains(err.Error(), "udp 10.0.0.1:7") {
 		t.Errorf("disable in use: %v", err)
 	}
 	if _, err := r.client.Port(t.Context(), "wire0"); err != nil {
 		t.Errorf("a request that failed disabled the port: %v", err)
+	}
+	// A second port is used by its sockets alone: no device closes with it.
+	r.enable(t, "wire0.8", netip.MustParsePrefix("10.8.0.1/24"))
+	raw, err := packet.Listen(r.stack.Ports()[1], 0x88b5, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.client.DisablePort(t.Context(), "wire0.8", false); !errors.Is(err, syscall.EBUSY) || !strings.Contains(err.Error(), "0x88b5") {
+		t.Errorf("disable under a raw socket: %v", err)
+	}
+	if err := raw.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.client.DisablePort(t.Context(), "wire0.8", false); err != nil {
+		t.Errorf("disable an unused one: %v", err)
 	}
 	// By force, what waits is drained, and the application's own is waited for.
 	c.SetReadDeadline(time.Now().Add(20 * time.Second))
@@ -159,6 +175,40 @@ func TestPortCarriesTraffic(t *testing.T) {
 		t.Errorf("enabled again while it is held: %v", err)
 	}
 	held.Release()
+}
+
+// A socket on all addresses is bound to no port, but holds what it has not
+// read.
+func TestHeldBuffersKeepADevice(t *testing.T) {
+	r := newRig(t, nil)
+	r.enable(t, "wire0", addrA)
+	c, err := udp.Listen(r.stack, netip.MustParseAddrPort("0.0.0.0:7"), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	peer, err := udp.Listen(r.peer.Stack, r.peer.At(7), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer peer.Close()
+	if err := r.peer.Stack.Solicit(t.Context(), addrA.Addr()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := peer.WriteToUDPAddrPort([]byte("hello"), netip.AddrPortFrom(addrA.Addr(), 7)); err != nil {
+		t.Fatal(err)
+	}
+	stacktest.Eventually(t, "the datagram waits", func() bool { return r.stack.Devices()[0].Stats().RX.Delivered == 1 })
+	if _, err := r.client.DisablePort(t.Context(), "wire0", false); !errors.Is(err, syscall.EBUSY) || !strings.Contains(err.Error(), "1 receive buffers") {
+		t.Errorf("got %v", err)
+	}
+	c.SetReadDeadline(time.Now().Add(20 * time.Second))
+	if _, err := c.Read(make([]byte, 16)); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := r.client.DisablePort(t.Context(), "wire0", false); err != nil || !out.DeviceClosed {
+		t.Errorf("%+v, %v", out, err)
+	}
 }
 
 // An attached device of the application's stays attached.
