@@ -38,13 +38,13 @@
 // a filter that the kernel refuses changes nothing. [Link.Divert] puts a program
 // in their place that passes everything, without closing anything.
 //
-// While the link is open, and without [RXVLAN], the device's rx-vlan-offload is off: XDP does not see
-// a tag that the device has stripped. It stays off if the process is killed, and
-// the kernel takes the tags off itself. Nor does it see one that never was in the
+// While the link is open, the device's rx-vlan-offload is off: XDP does not see a
+// tag that the device has stripped. It stays off if the process is killed, and
+// the kernel takes the tags off itself. Nor does XDP see one that never was in the
 // frame: over a veth pair, the kernel's VLAN interface at the other end leaves
 // its tag beside the frame, for hardware that is not there, and the frame counts
-// as untagged here. `ethtool -K <the other end> tx-vlan-offload off` puts it in,
-// and so does [RXVLAN].
+// as untagged here. `ethtool -K <the other end> tx-vlan-offload off` puts it in.
+// With [RXVLAN] the device goes on as it was, and tags beside frames are found.
 //
 // A card that filters VLANs by itself (rx-vlan-filter) is in promiscuous mode
 // while the claims name one: it would drop the frames of those for which the
