@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"context"
+	"errors"
 	"io"
 	"net"
 	"net/netip"
@@ -148,6 +149,35 @@ services: {echo: 7, discard: 9, latmus: 59059}
 	}
 	if _, err := os.Lstat(socket); err == nil {
 		t.Error("the socket is left behind")
+	}
+}
+
+// An object that the kernel's verifier refuses: the caller of -F gets its log,
+// nobody's file is left, and the former filter goes on.
+func TestNetFilterRefusedByVerifier(t *testing.T) {
+	leaktest.Check(t)
+	w := testWire(t)
+	dir := t.TempDir()
+	t.Setenv("TMPDIR", dir) // where logs of the verifier would be left
+	socket := filepath.Join(dir, "s")
+	serveOn(t, w.A, socket, "ports:\n  "+w.A.IfName+": {addresses: [192.0.2.1/24]}\n")
+	good, err := filepath.Abs("../../filter/testdata/verdict.o")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if out, _, err := command(t.Context(), "net", "--socket", socket, "-F"+good, "-i", w.A.IfName); err != nil || out != "" {
+		t.Fatalf("%q, %v", out, err)
+	}
+	_, _, err = command(t.Context(), "net", "--socket", socket, "-F../../filter/testdata/bad.o", "-i", w.A.IfName)
+	var own *control.Error
+	if !errors.As(err, &own) || own.Kind != "verifier" || len(own.Log) == 0 || !strings.Contains(err.Error(), "invalid access to packet") {
+		t.Errorf("got %v", err)
+	}
+	if f, err := client(t, socket).Filter(t.Context(), w.A.IfName); err != nil || f.Object != good {
+		t.Errorf("the former filter does not go on: %+v, %v", f, err)
+	}
+	if left, err := filepath.Glob(filepath.Join(dir, "*")); err != nil || len(left) != 1 {
+		t.Errorf("left behind: %v, %v", left, err)
 	}
 }
 
