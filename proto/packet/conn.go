@@ -21,8 +21,11 @@ const (
 	writeExpired
 	handled // a handler takes what is received: no matter to others than deliver
 	timed   // times are taken of what is received: likewise
+	noWait  // reads that find nothing fail
 
-	gone = closed | ended
+	// aside are bits that say nothing to a read which finds something.
+	aside = timed | noWait
+	gone  = closed | ended
 )
 
 // Conn is a raw Ethernet socket: a net.PacketConn.
@@ -58,9 +61,12 @@ type Conn struct {
 	batch       *sendBatch
 	read, write sock.Deadline
 	times       sock.Times
-	done        chan struct{} // closes with the socket, or with its port
-	closeOnce   sync.Once
-	endOnce     sync.Once
+	// nothing is what a read returns that is not to wait: made by SetReadNoWait,
+	// read by those who find its bit.
+	nothing   atomic.Pointer[net.OpError]
+	done      chan struct{} // closes with the socket, or with its port
+	closeOnce sync.Once
+	endOnce   sync.Once
 
 	// groups counts the socket's joins of each, under the tap's mutex.
 	groups map[link.MAC]int

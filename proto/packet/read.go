@@ -29,7 +29,7 @@ type received struct {
 //oobnet:hot
 func (c *Conn) ReadFromAddr(b []byte) (int, Addr, error) {
 	// The common case, spelled out: a frame waits, in a device's buffer.
-	if c.attention.Load()&^timed == 0 && c.sent == nil {
+	if c.attention.Load()&^aside == 0 && c.sent == nil {
 		if index, ok := c.inbox.Take(); ok {
 			c.taken()
 			n, from, _ := c.consume(received{index: index}, b)
@@ -205,7 +205,7 @@ func (c *Conn) release(r received) {
 //
 //oobnet:hot
 func (c *Conn) next(r *received) error {
-	if c.attention.Load()&^timed == 0 && c.take(r) {
+	if c.attention.Load()&^aside == 0 && c.take(r) {
 		return nil
 	}
 	return c.await(r)
@@ -242,12 +242,16 @@ func (c *Conn) took() {
 // await is next for everything but the common case.
 func (c *Conn) await(r *received) error {
 	var spin sock.Spin
+	noWait := c.attention.Load()&noWait != 0
 	for {
 		if err := c.mayRead(); err != nil {
 			return err
 		}
 		if c.take(r) {
 			return nil
+		}
+		if noWait {
+			return c.nothing.Load()
 		}
 		if spin.Lasts(c.cfg.Spin) {
 			continue

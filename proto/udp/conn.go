@@ -128,6 +128,10 @@ const (
 	failed  // an asynchronous error waits in Conn.failure
 	handled // a handler takes what is received: no matter to others than deliver
 	timed   // times are taken of what is received: likewise
+	noWait  // reads that find nothing fail
+
+	// aside are bits that say nothing to a read which finds something.
+	aside = timed | noWait
 )
 
 // sideQueue is how many datagrams fit into Conn.side.
@@ -141,7 +145,7 @@ type Conn struct {
 	inbox stack.Inbox
 	// books counts the datagrams that the socket holds, and those that it ever got.
 	books sock.Books
-	// attention is 0 while the fast path may be taken: set by Close, timers
+	// attention is 0 while the fast path may be taken: set by Close, options, timers
 	// and errors, read by every call.
 	attention atomic.Uint32
 	readers   sock.Readers
@@ -168,8 +172,11 @@ type Conn struct {
 
 	failure     atomic.Uint32 // a syscall.Errno; who reads it takes it
 	read, write sock.Deadline
-	done        chan struct{} // closes with the socket
-	closeOnce   sync.Once
+	// nothing is what a read returns that is not to wait: made by SetReadNoWait,
+	// read by those who find its bit.
+	nothing   atomic.Pointer[net.OpError]
+	done      chan struct{} // closes with the socket
+	closeOnce sync.Once
 
 	// path is the front-cache entry of a connected socket's peer.
 	path     atomic.Pointer[arp.Entry]

@@ -1,6 +1,7 @@
 package udp
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -30,6 +31,29 @@ func (c *Conn) SetReadBuffer(bytes int) error {
 
 // ReadBuffer is what SetReadBuffer set, bytes.
 func (c *Conn) ReadBuffer() int { return int(c.quota.Load()) * bytesPerBuffer }
+
+// SetReadNoWait makes reads take what is there now, and fail with EAGAIN wrapped, at
+// once and without an allocation, where nothing is: O_NONBLOCK of reads, as EVL's
+// sockets have it, for a cycle that must not wait and for who drains a socket. It
+// holds for all reads alike, ReadTXTimes among them, whatever the deadline, which
+// fails them as before once it has passed. A read that waits already goes on
+// waiting. Sends have Config.NoWait. net.ErrClosed after Close.
+func (c *Conn) SetReadNoWait(on bool) error {
+	if c.attention.Load()&closed != 0 {
+		return c.opError("set", nil, net.ErrClosed)
+	}
+	if !on {
+		c.attention.And(^noWait)
+		return nil
+	}
+	// Made once, and before a read can look for it: an empty look costs nothing.
+	var e *net.OpError
+	if errors.As(c.opError("read", nil, syscall.EAGAIN), &e) {
+		c.nothing.CompareAndSwap(nil, e)
+	}
+	c.attention.Or(noWait)
+	return nil
+}
 
 // SetPriority sets the priority of what is sent from now on, 0 to 7; the
 // highest goes first, and on a VLAN port it is the frame's PCP.

@@ -23,7 +23,7 @@ const msgTrunc = 0x20
 //oobnet:hot
 func (c *Conn) ReadFromUDPAddrPort(b []byte) (int, netip.AddrPort, error) {
 	// The common case, spelled out: a datagram waits, in a device's buffer.
-	if c.attention.Load()&^timed == 0 {
+	if c.attention.Load()&^aside == 0 {
 		if index, ok := c.inbox.Take(); ok {
 			c.taken()
 			n, from, _ := c.copyOut(c.inbox.Device(), index, b)
@@ -165,7 +165,7 @@ func (c *Conn) fill(m *Message, r *received) {
 //
 //oobnet:hot
 func (c *Conn) next(r *received) error {
-	if c.attention.Load()&^timed == 0 && c.take(r) {
+	if c.attention.Load()&^aside == 0 && c.take(r) {
 		return nil
 	}
 	return c.await(r)
@@ -214,12 +214,16 @@ func (c *Conn) takeElsewhere(r *received) bool {
 // await is next for everything but the common case.
 func (c *Conn) await(r *received) error {
 	var spin sock.Spin
+	noWait := c.attention.Load()&noWait != 0
 	for {
 		if err := c.mayRead(); err != nil {
 			return err
 		}
 		if c.take(r) {
 			return nil
+		}
+		if noWait {
+			return c.nothing.Load()
 		}
 		if spin.Lasts(c.cfg.Spin) {
 			continue

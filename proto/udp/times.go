@@ -1,6 +1,7 @@
 package udp
 
 import (
+	"errors"
 	"net"
 	"net/netip"
 	"syscall"
@@ -31,13 +32,18 @@ func (c *Conn) Timestamping() stack.TimestampFlags { return c.times.Flags() }
 // or that a queueing of the application's own dropped, has a Device of 0.
 //
 // It waits for the first until the read deadline; one in the past makes it take
-// what there is (os.ErrDeadlineExceeded: nothing). When the ring was full
-// (Config.TXTimes), times that came were dropped: the next call says so once, by
-// stack.ErrTimesLost beside what it has read. Other errors: EINVAL where no times
-// of sends are taken, net.ErrClosed. It allocates nothing.
+// what there is (os.ErrDeadlineExceeded: nothing), as does SetReadNoWait (EAGAIN:
+// nothing). When the ring was full (Config.TXTimes), times that came were dropped:
+// the next call says so once, by stack.ErrTimesLost beside what it has read. Other
+// errors: EINVAL where no times of sends are taken, net.ErrClosed. It allocates
+// nothing.
 func (c *Conn) ReadTXTimes(t []stack.IOTimes) (int, error) {
-	n, err := c.times.Read(t, &c.read)
-	if err != nil {
+	n, err := c.times.Read(t, &c.read, c.attention.Load()&noWait != 0)
+	switch {
+	case err == nil:
+	case errors.Is(err, syscall.EAGAIN):
+		err = c.nothing.Load()
+	default:
 		err = c.opError("read", nil, err)
 	}
 	return n, err

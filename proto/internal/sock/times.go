@@ -104,10 +104,11 @@ func (t *Times) Dropped() uint64 {
 // errNoTimes is for a reader of times that nobody takes.
 var errNoTimes = fmt.Errorf("no times of sends are taken: %w: ask for them by SetTimestamping", syscall.EINVAL)
 
-// Read takes records of sends, waiting for the first one until the deadline. It
+// Read takes records of sends, waiting for the first one until the deadline, or not
+// at all: then it returns EAGAIN where there is none. It
 // returns stack.ErrTimesLost, once, when records were dropped since the last
 // call: those that it has taken are good.
-func (t *Times) Read(into []stack.IOTimes, deadline *Deadline) (int, error) {
+func (t *Times) Read(into []stack.IOTimes, deadline *Deadline, noWait bool) (int, error) {
 	for {
 		t.mu.Lock()
 		sends, replaced, closed := t.sends.Load(), t.replaced, t.closed
@@ -120,7 +121,15 @@ func (t *Times) Read(into []stack.IOTimes, deadline *Deadline) (int, error) {
 		case len(into) == 0:
 			return 0, nil
 		}
-		n, lost, err := await(sends, into, deadline, replaced)
+		n, lost := sends.Take(into)
+		var err error
+		switch {
+		case n > 0 || lost:
+		case noWait:
+			return 0, syscall.EAGAIN
+		default:
+			n, lost, err = await(sends, into, deadline, replaced)
+		}
 		if lost {
 			err = stack.ErrTimesLost
 		}
@@ -130,11 +139,8 @@ func (t *Times) Read(into []stack.IOTimes, deadline *Deadline) (int, error) {
 	}
 }
 
-// await takes what there is, or waits until there may be something.
+// await waits until there may be something, and takes what there is.
 func await(sends *stack.TXTimes, into []stack.IOTimes, deadline *Deadline, replaced <-chan struct{}) (n int, lost bool, err error) {
-	if n, lost = sends.Take(into); n > 0 || lost {
-		return n, lost, nil
-	}
 	passed := deadline.Channel()
 	readable := sends.Sleep()
 	defer sends.Awake()
