@@ -66,7 +66,7 @@ type Config struct {
 }
 
 // Stats is what a session counted. When no frame is on its way,
-// Received = Rejected + Lost + Written.
+// Received = Rejected + Lost + Written, but for those beyond Config.Count.
 type Stats struct {
 	// Received counts the frames that the device received and sent, Rejected
 	// those that the filter did not want.

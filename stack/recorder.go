@@ -119,7 +119,7 @@ func (d *Device) Record(r Recorder) error {
 		}
 		next.list, next.outcomes = append(slices.Clone(now.list), r), now.outcomes
 	} else {
-		next.outcomes = make([]Outcome, d.layout.RXTotal())
+		next.outcomes = make([]Outcome, d.layout.Buffers())
 	}
 	d.recorders.Store(next)
 	return nil
@@ -195,7 +195,7 @@ func (r *rxQueue) beginRecord(to *recorders, frames []link.Frame) {
 //
 //oobnet:hot
 func (r *rxQueue) note(index uint32, d Disposition, reason Reason) {
-	if r.record.to == nil || int(index) >= len(r.record.to.outcomes) {
+	if r.record.to == nil {
 		return
 	}
 	o := &r.record.to.outcomes[index]
@@ -206,7 +206,7 @@ func (r *rxQueue) note(index uint32, d Disposition, reason Reason) {
 //
 //oobnet:hot
 func (r *rxQueue) noteVerdict(index uint32, a filter.Action) {
-	if r.record.to == nil || int(index) >= len(r.record.to.outcomes) {
+	if r.record.to == nil {
 		return
 	}
 	o := &r.record.to.outcomes[index]
