@@ -104,7 +104,7 @@ func TestOffload(t *testing.T) {
 					t.Fatal(err)
 				}
 				for name, send := range waysToSend {
-					for _, size := range []int{0, 1, 17, 18, 19, 64, 127, 128, 129, 1000, 1001, 1471, 1472} {
+					for _, size := range []int{0, 1, 17, 18, 19, 64, udp.OffloadFrom - 1, udp.OffloadFrom, udp.OffloadFrom + 1, 1000, 1001, 1471, 1472} {
 						payload := pattern(size)
 						if err := send(x, []byte(payload), b.At(7)); err != nil {
 							t.Fatalf("%s of %d bytes: %v", name, size, err)
