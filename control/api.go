@@ -36,6 +36,7 @@ func endpoints() []endpoint {
 		call("PUT", "/v1/devices/{device}/filter", "Install a filter, or replace the one there is; the former goes on if this fails.", (*Server).setFilter),
 		call("DELETE", "/v1/devices/{device}/filter", "Restore the default: frames to the ports' addresses.", (*Server).removeFilter),
 		call("PUT", "/v1/devices/{device}/diversion", "Switch the taking of frames off, and on again; all stays open.", (*Server).divert),
+		call("PUT", "/v1/devices/{device}/memory", "Change how many buffers a device has, while frames flow.", (*Server).resize),
 		call("GET", "/v1/ports", "All ports.", (*Server).listPorts),
 		call("POST", "/v1/ports", "Enable a port, and open its device if need be. One that is there already is returned as it is.", (*Server).enablePort),
 		call("GET", "/v1/ports/{port}", "One port.", (*Server).getPort),

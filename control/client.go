@@ -200,6 +200,12 @@ func (c *Client) Divert(ctx context.Context, device string, on bool) error {
 	return err
 }
 
+// Resize changes how many buffers a device has, while frames flow. Errors are
+// those of stack.Device.ResizePool and ResizeRX; then nothing has changed.
+func (c *Client) Resize(ctx context.Context, device string, in Resize) (*Memory, error) {
+	return send[Memory](ctx, c, http.MethodPut, "/v1/devices/"+device+"/memory", nil, in)
+}
+
 // Ports returns the enabled ports, oldest first.
 func (c *Client) Ports(ctx context.Context) ([]Port, error) {
 	out, err := get[Ports](ctx, c, "/v1/ports")

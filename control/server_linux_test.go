@@ -16,6 +16,7 @@ import (
 	"github.com/oobnet/oobnet/arp"
 	"github.com/oobnet/oobnet/control"
 	"github.com/oobnet/oobnet/internal/stacktest"
+	"github.com/oobnet/oobnet/link"
 	"github.com/oobnet/oobnet/proto/packet"
 	"github.com/oobnet/oobnet/proto/udp"
 	"github.com/oobnet/oobnet/stack"
@@ -234,6 +235,8 @@ func TestFailedEnableChangesNothing(t *testing.T) {
 	before, _ := r.client.Status(t.Context())
 	for _, in := range []control.EnableRequest{
 		{Interface: "wire0", PoolSize: stack.MaxPoolSize + 1},
+		{Interface: "wire0", BufferSize: 2 * link.MaxBufferSize},
+		{Interface: "wire0", BufferSize: 1024},
 		{Interface: "wire0", MTU: 9000, Addresses: []netip.Prefix{addrA}},
 		{Interface: "wire0", Addresses: []netip.Prefix{addrA, addrA}},
 	} {
@@ -317,6 +320,39 @@ func TestCloseEndsRequests(t *testing.T) {
 	}
 	if _, err := control.Dial(r.path); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("after Close: %v", err)
+	}
+}
+
+// Buffers come and go where the device has been attached so, and a request that
+// cannot be done in full is not done at all.
+func TestResize(t *testing.T) {
+	r := newRig(t, &control.Config{Device: func(string) stack.DeviceConfig {
+		return stack.DeviceConfig{PoolSize: 64, MaxPoolSize: 4096, RXBuffers: 128, MaxRXBuffers: 1024}
+	}})
+	r.enable(t, "wire0", addrA)
+	ctx := t.Context()
+	m, err := r.client.Resize(ctx, "wire0", control.Resize{PoolSize: 2000, RXBuffers: 500})
+	if err != nil || m.PoolSize != 2000 || m.RXSize != 500 || m.Bytes == 0 {
+		t.Fatalf("%+v, %v", m, err)
+	}
+	if m, err = r.client.Resize(ctx, "wire0", control.Resize{PoolSize: 32}); err != nil || m.PoolSize != 32 || m.RXSize != 500 {
+		t.Errorf("%+v, %v", m, err)
+	}
+	for _, in := range []control.Resize{{}, {PoolSize: 5000}, {PoolSize: -1}, {PoolSize: 100, RXBuffers: 2000}} {
+		if _, err := r.client.Resize(ctx, "wire0", in); !errors.Is(err, syscall.EINVAL) {
+			t.Errorf("%+v: %v", in, err)
+		}
+		if pool := r.stack.Devices()[0].Stats().Pool; pool.Size != 32 || pool.RXSize != 500 {
+			t.Errorf("%+v has left %+v", in, pool)
+		}
+	}
+}
+
+func TestResizeWithoutMaxima(t *testing.T) {
+	r := newRig(t, nil)
+	r.enable(t, "wire0", addrA)
+	if _, err := r.client.Resize(t.Context(), "wire0", control.Resize{PoolSize: 32}); !errors.Is(err, errors.ErrUnsupported) {
+		t.Errorf("got %v", err)
 	}
 }
 

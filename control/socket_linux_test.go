@@ -2,6 +2,7 @@ package control_test
 
 import (
 	"errors"
+	"flag"
 	"fmt"
 	"io/fs"
 	"net"
@@ -25,7 +26,16 @@ func TestMain(m *testing.M) {
 	if path := os.Getenv(dialEnv); path != "" {
 		os.Exit(beClient(path))
 	}
-	os.Exit(m.Run())
+	code := m.Run()
+	if all := flag.Lookup("test.run").Value.String() == ""; all && code == 0 {
+		for _, call := range control.Calls() {
+			if _, made := seen.Load(call); !made {
+				fmt.Printf("no test makes the call %s\n", call)
+				code = 1
+			}
+		}
+	}
+	os.Exit(code)
 }
 
 // beClient connects as whoever the process is.

@@ -23,9 +23,9 @@ no ports until somebody enables one. A config is YAML:
   objects: /etc/oobnet/filters    # eBPF objects from this folder only
   devices:
     eth1:                         # or 0000:02:00.0, for a NIC that VFIO has
-      pool_size: 4096             # buffers; buffer_size, rx_buffers, queues, mode,
-      poll: adaptive              # zero_copy, queueing, lock_memory, prefault,
-      priority: 50                # rx_cpus, tx_cpus, watchdog
+      pool_size: 4096             # buffers; buffer_size, rx_buffers, max_pool_size,
+      poll: adaptive              # max_rx_buffers, queues, mode, zero_copy, queueing,
+      priority: 50                # rx_cpus, tx_cpus, lock_memory, prefault, watchdog
       filter: {object: verdict.o} # or {rules: "accept vlan 42"}
   ports:
     eth1: {addresses: [192.0.2.1/24]}

@@ -96,7 +96,11 @@ func (c *Config) checkDevice(name string, d *Device) (keyed, error) {
 		return keyed{"pool_size"}, invalid("%d buffers: want at most %d", d.PoolSize, stack.MaxPoolSize)
 	case d.BufferSize < 0 || d.BufferSize > link.MaxBufferSize || d.BufferSize&(d.BufferSize-1) != 0:
 		return keyed{"buffer_size"}, invalid("%d bytes: want a power of two, at most %d", d.BufferSize, link.MaxBufferSize)
-	case d.RXBuffers < 0 || d.RXBuffers > link.MaxBuffers || d.RXBuffers&(d.RXBuffers-1) != 0:
+	case d.MaxPoolSize < 0 || d.MaxPoolSize > stack.MaxPoolSize:
+		return keyed{"max_pool_size"}, invalid("%d buffers: want at most %d", d.MaxPoolSize, stack.MaxPoolSize)
+	case d.MaxRXBuffers < 0 || d.MaxRXBuffers > link.MaxBuffers || d.MaxRXBuffers&(d.MaxRXBuffers-1) != 0:
+		return keyed{"max_rx_buffers"}, invalid("%d buffers: want a power of two, at most %d", d.MaxRXBuffers, link.MaxBuffers)
+	case d.RXBuffers < 0 || d.RXBuffers > link.MaxBuffers || d.MaxRXBuffers == 0 && d.RXBuffers&(d.RXBuffers-1) != 0:
 		return keyed{"rx_buffers"}, invalid("%d buffers: want a power of two, at most %d", d.RXBuffers, link.MaxBuffers)
 	case d.Queues < 0:
 		return keyed{"queues"}, invalid("%d: want a number, 0 for all", d.Queues)
@@ -128,7 +132,7 @@ func (c *Config) checkDevice(name string, d *Device) (keyed, error) {
 		f.Object = c.within(f.Object)
 	}
 	d.cfg = stack.DeviceConfig{
-		PoolSize: d.PoolSize, BufferSize: d.BufferSize, RXBuffers: d.RXBuffers, Queueing: queueing, Poll: poll,
+		PoolSize: d.PoolSize, BufferSize: d.BufferSize, RXBuffers: d.RXBuffers, MaxPoolSize: d.MaxPoolSize, MaxRXBuffers: d.MaxRXBuffers, Queueing: queueing, Poll: poll,
 		RXCPUs: d.RXCPUs, TXCPUs: d.TXCPUs, Priority: d.Priority, LockMemory: d.LockMemory, Prefault: d.Prefault, Watchdog: d.Watchdog,
 	}
 	return nil, nil

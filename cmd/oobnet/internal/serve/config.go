@@ -28,13 +28,17 @@ type Config struct {
 
 // Device is how a device is opened and attached.
 type Device struct {
-	Kind       string        `yaml:"kind"` // afxdp or vfio; "": by its name
-	Mode       string        `yaml:"mode"` // of AF_XDP: auto, native, generic
-	ZeroCopy   string        `yaml:"zero_copy"`
-	Queues     int           `yaml:"queues"`
-	PoolSize   int           `yaml:"pool_size"`
-	BufferSize int           `yaml:"buffer_size"`
-	RXBuffers  int           `yaml:"rx_buffers"`
+	Kind       string `yaml:"kind"` // afxdp or vfio; "": by its name
+	Mode       string `yaml:"mode"` // of AF_XDP: auto, native, generic
+	ZeroCopy   string `yaml:"zero_copy"`
+	Queues     int    `yaml:"queues"`
+	PoolSize   int    `yaml:"pool_size"`
+	BufferSize int    `yaml:"buffer_size"`
+	RXBuffers  int    `yaml:"rx_buffers"`
+	// What they can be extended to while frames flow; 0: the memory is fixed.
+	MaxPoolSize  int `yaml:"max_pool_size"`
+	MaxRXBuffers int `yaml:"max_rx_buffers"`
+
 	Queueing   string        `yaml:"queueing"` // fifo, priority
 	Poll       string        `yaml:"poll"`     // adaptive, busy, block, or a duration
 	Priority   int           `yaml:"priority"`

@@ -92,6 +92,8 @@ func TestBadConfigs(t *testing.T) {
 		"buffer":             {"devices:\n  eth1: {buffer_size: 3000}\n", ":2: devices.eth1.buffer_size: ", "power of two"},
 		"buffers of 8 pages": {"devices:\n  eth1: {buffer_size: 32768}\n", ":2: devices.eth1.buffer_size: ", "16384"},
 		"RX buffers":         {"devices:\n  eth1: {rx_buffers: 7}\n", ":2: devices.eth1.rx_buffers: ", "power of two"},
+		"max pool":           {"devices:\n  eth1: {max_pool_size: 40000}\n", ":2: devices.eth1.max_pool_size: ", "32768"},
+		"max RX":             {"devices:\n  eth1: {max_rx_buffers: 1000}\n", ":2: devices.eth1.max_rx_buffers: ", "power of two"},
 		"queues":             {"devices:\n  eth1: {queues: -1}\n", ":2: devices.eth1.queues: ", "0 for all"},
 		"priority":           {"devices:\n  eth1: {priority: 100}\n", ":2: devices.eth1.priority: ", "1 to 99"},
 		"CPU":                {"devices:\n  eth1: {rx_cpus: [0, -2]}\n", ":2: devices.eth1.rx_cpus[1]: ", "no CPU"},
