@@ -48,6 +48,9 @@ func TestLatmusOverAFXDP(t *testing.T) {
 		if r.Sent == 0 || r.Received == 0 || r.Lost+r.Duplicates+r.BadCRC+r.Demoted+r.Odd != 0 || !strings.Contains(r.Link, "copy") {
 			t.Errorf("%+v", r)
 		}
+		if r.NIC["driver"] != "veth" || r.NIC["mtu"] != "1500" || r.Environment.Kernel == "" || r.CommandLine == "" {
+			t.Errorf("NIC %v, kernel %q, started by %q", r.NIC, r.Environment.Kernel, r.CommandLine)
+		}
 		for _, f := range r.Figures {
 			if f.Count == 0 {
 				t.Errorf("%s of %s has no values", f.Name, r.Addr)
@@ -69,6 +72,42 @@ func TestLatmusRoundTripsOverAFXDP(t *testing.T) {
 	if len(r.Figures) != 6 || r.Figures[5].Count == 0 || r.Lost+r.Demoted != 0 {
 		t.Errorf("%+v", r)
 	}
+}
+
+// TestLatmusAndAnEchoOfTheKernels: any echo will do.
+func TestLatmusAndAnEchoOfTheKernels(t *testing.T) {
+	w := testWire(t)
+	addr := netip.MustParsePrefix("192.0.2.1/24")
+	if err := w.A.AddAddr(addr); err != nil {
+		t.Fatal(err)
+	}
+	c, err := w.A.ListenUDP(netip.AddrPortFrom(addr.Addr(), latmus.Port))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		b := make([]byte, latmus.MaxSize)
+		for {
+			n, from, err := c.ReadFromUDPAddrPort(b)
+			if err != nil {
+				return // closed
+			}
+			_, _ = c.WriteToUDPAddrPort(b[:n], from) // what is not answered counts as lost
+		}
+	}()
+	for _, args := range []string{"", "--poll manual"} {
+		r, err := latmusOn(t.Context(), w.B, "--addr 192.0.2.2/24 -E 192.0.2.1 --rtt -T 400ms "+args)()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if r.Sent == 0 || r.Figures[5].Count != r.Sent || r.Lost+r.Demoted+r.BadCRC != 0 {
+			t.Errorf("%s: %+v", args, r)
+		}
+	}
+	c.Close()
+	<-ended
 }
 
 // TestLatmusAndTheKernelOverAFXDP: the kernel has an address of its own on the

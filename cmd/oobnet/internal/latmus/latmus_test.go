@@ -240,55 +240,6 @@ func TestSpareProcsAreGivenBack(t *testing.T) {
 	}
 }
 
-// byFault runs with something done to every tenth UDP packet that the near side
-// receives.
-func byFault(t *testing.T, a linktest.Action) *Report {
-	leaktest.Check(t)
-	o := short()
-	o.Duration = 400 * time.Millisecond
-	first := true
-	o.wrap = func(l link.Link) link.Link {
-		if !first {
-			return l
-		}
-		first = false
-		n := 0 // of packets of ours: one queue, so one caller
-		return linktest.NewFault(l, linktest.FaultConfig{Hold: time.Second, RX: linktest.Faults{Rule: func(f []byte, _ uint64) linktest.Action {
-			if len(f) < 14+20+8+DefaultSize || f[14+20+8] != frameStart {
-				return linktest.Pass
-			}
-			if n++; n%10 == 5 {
-				return a
-			}
-			return linktest.Pass
-		}}})
-	}
-	r, err := Run(t.Context(), o)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return r
-}
-
-func TestFaultsAreReported(t *testing.T) {
-	for _, c := range []struct {
-		action linktest.Action
-		count  func(*Report) uint64
-	}{
-		{linktest.Drop, func(r *Report) uint64 { return r.Lost }},
-		// UDP's checksum finds it before ours can.
-		{linktest.Corrupt, func(r *Report) uint64 { return r.Lost }},
-		{linktest.Duplicate, func(r *Report) uint64 { return r.Duplicates }},
-		{linktest.Reorder, func(r *Report) uint64 { return r.Late }},
-	} {
-		t.Run(c.action.String(), func(t *testing.T) {
-			if r := byFault(t, c.action); c.count(r) == 0 || r.BadCRC != 0 {
-				t.Errorf("lost %d, late %d, duplicates %d, bad CRC %d of %d", r.Lost, r.Late, r.Duplicates, r.BadCRC, r.Received)
-			}
-		})
-	}
-}
-
 func TestAbortAndWatchdog(t *testing.T) {
 	for _, c := range []struct {
 		name string

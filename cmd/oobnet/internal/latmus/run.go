@@ -353,7 +353,9 @@ func (r *run) describe() *Report {
 	if b, err := os.ReadFile("/proc/cmdline"); err == nil {
 		out.CommandLine = strings.TrimSpace(string(b))
 	}
-	out.NIC = nicSettings(o.Interface)
+	if o.Interface != "" {
+		out.NIC = nicSettings(o.Interface)
+	}
 	out.Refused = append(out.Refused, r.wire.notes.all()...)
 	if p := r.party; p != nil {
 		out.Peer = p.to.Addr().String()
