@@ -32,7 +32,8 @@ func dumpCommand() *cobra.Command {
 pcapng file that Wireshark opens: received and sent ones, those that were
 dropped, and those that the in-band stage got, each with what became of it. The
 stack never waits for it: what dump is too slow for is lost to the capture, and
-counted at its end.
+counted at its end. Frames that a filter in the kernel (AF_XDP) drops, or leaves
+to the host, never reach the stack, and are not there.
 
 The stack is that of the process behind the control socket. With --take, dump
 runs one of its own: it takes all frames of the interface from the host, for as
