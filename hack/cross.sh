@@ -7,7 +7,7 @@ cd "$(dirname "$0")/.." || exit 1
 status=0
 for platform; do
 	start=$(date +%s)
-	if CGO_ENABLED=0 GOOS=${platform%/*} GOARCH=${platform#*/} sh -c 'go build ./... && go vet ./... && go -C interop vet ./...'; then
+	if CGO_ENABLED=0 GOOS=${platform%/*} GOARCH=${platform#*/} sh -c 'go build ./... && go vet ./... && go -C interop vet ./... && go -C examples/appliance vet ./...'; then
 		echo "ok	$platform	$(($(date +%s) - start))s"
 	else
 		echo "FAIL	$platform"

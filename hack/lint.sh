@@ -1,5 +1,5 @@
 #!/bin/sh
-# Runs golangci-lint at the version below over the arguments (default: both modules).
+# Runs golangci-lint at the version below over the arguments (default: all modules).
 # It is built from the Go module proxy into .cache/bin, once.
 # Exit status 75: it could not be had.
 set -u
@@ -20,7 +20,10 @@ if [ ! -x "$bin" ]; then
 fi
 GOLANGCI_LINT_CACHE=$PWD/.cache/golangci-lint
 export GOLANGCI_LINT_CACHE
+config=$PWD/.golangci.yml
 [ $# -eq 0 ] || exec "$bin" run --timeout 10m "$@"
-"$bin" run --timeout 10m ./...
-first=$?
-cd interop && "$bin" run --timeout 10m --config ../.golangci.yml ./... && exit $first
+status=0
+for module in . interop examples/appliance; do
+	(cd "$module" && "$bin" run --timeout 10m --config "$config" ./...) || status=1
+done
+exit $status

@@ -45,9 +45,11 @@ race() {
 	packages=$(go list ./... | grep -Ev '/(hack/|internal/laws|cmd/oobnet/internal/bench)') || return 1
 	tests -race -count=1 -timeout 10m
 }
-# The module that joins us to others' libraries.
-interop() (
-	cd interop && go vet ./... && "$gotest" -p 1 -count=1 -timeout 5m ./...
+# The modules of their own: what joins us to others' libraries.
+modules() (
+	for module in interop examples/appliance; do
+		(cd "$module" && go vet ./... && "$gotest" -p 1 -count=1 -timeout 5m ./...) || return 1
+	done
 )
 tests() { # flags of go test; $packages
 	"$gotest" "$@" $(echo "$packages" | grep -Ev "$timed")
@@ -89,7 +91,7 @@ run() { # stage; one that returns 75 could not run, and says in $why
 }
 
 CGO_ENABLED=0 go build -o "$gotest" ./hack/gotest || exit 1
-[ $# -gt 0 ] || set -- deps fmt build vet tidy lint unit interop race fuzz left cross
+[ $# -gt 0 ] || set -- deps fmt build vet tidy lint unit modules race fuzz left cross
 for stage; do run "$stage"; done
 
 echo "== summary"

@@ -5,7 +5,7 @@ set -u
 cd "$(dirname "$0")/.." || exit 1
 err=$(mktemp)
 trap 'rm -f "$err"' EXIT
-for module in . interop; do
+for module in . interop examples/appliance; do
 	out=$(go -C "$module" mod tidy -diff 2>"$err") && continue
 	if [ -n "$out" ]; then
 		echo "run go -C $module mod tidy; it would change:"

@@ -1,15 +1,10 @@
 package metrics
 
 import (
-	"net/http"
-	"strconv"
-	"strings"
-
 	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"github.com/oobnet/oobnet/metrics/internal/gather"
 	"github.com/oobnet/oobnet/stack"
-	"github.com/oobnet/oobnet/stats"
 )
 
 // Config of a collector; nil and the zero value mean the defaults.
@@ -28,8 +23,8 @@ type Config struct {
 type Collector struct {
 	stack    *stack.Stack
 	sockets  bool
-	families families
-	all      []*family
+	families *gather.Families
+	descs    []*prometheus.Desc // by the families' numbers
 }
 
 var _ prometheus.Collector = (*Collector)(nil)
@@ -41,102 +36,54 @@ func New(s *stack.Stack, cfg *Config) *Collector {
 	if cfg == nil {
 		cfg = new(Config)
 	}
-	c := &Collector{stack: s, sockets: cfg.Sockets}
-	c.all = c.families.list(cfg.Labels)
-	return c
-}
-
-// Handler serves the metrics of a stack, and no others. It does not compress
-// them: that would take as long as all the rest. When a collection fails, the
-// answer is 500, with the error.
-func Handler(s *stack.Stack, cfg *Config) http.Handler {
-	registry := prometheus.NewRegistry()
-	if err := registry.Register(New(s, cfg)); err != nil {
-		return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-			http.Error(w, "metrics: "+err.Error(), http.StatusInternalServerError)
-		})
+	c := &Collector{stack: s, sockets: cfg.Sockets, families: gather.New()}
+	for _, f := range c.families.All {
+		c.descs = append(c.descs, prometheus.NewDesc(f.Name, f.Help, f.Labels, cfg.Labels))
 	}
-	return promhttp.HandlerFor(registry, promhttp.HandlerOpts{DisableCompression: true})
+	return c
 }
 
 // Describe sends what there can be.
 func (c *Collector) Describe(to chan<- *prometheus.Desc) {
-	for _, f := range c.all {
-		to <- f.desc
+	for _, d := range c.descs {
+		to <- d
 	}
 }
 
 // Collect takes a snapshot and sends it.
 func (c *Collector) Collect(to chan<- prometheus.Metric) {
-	take := stats.Summary
-	if c.sockets {
-		take = stats.Take
-	}
-	s := take(c.stack)
-	g := &gathering{families: &c.families, to: to}
-	devices, ports := namesakes{}, namesakes{}
-	for i := range s.Devices {
-		g.device(&s.Devices[i], devices.name(s.Devices[i].Name))
-	}
-	for i := range s.Ports {
-		p := &s.Ports[i]
-		name := ports.name(p.Name)
-		g.count(g.portRXPackets, p.RXPackets, name)
-		g.count(g.portRXBytes, p.RXBytes, name)
-		g.count(g.portTXPackets, p.TXPackets, name)
-		g.count(g.portTXBytes, p.TXBytes, name)
-	}
-	for i := range s.Protocols {
-		g.protocol(&s.Protocols[i])
-	}
-	g.eachSocket(s.Sockets)
-	g.stack(&s.Stack)
+	c.families.Collect(c.stack, c.sockets, sink{c, to})
 }
 
-// gathering is one collection.
-type gathering struct {
-	*families
+// sink sends what is gathered.
+type sink struct {
+	*Collector
 	to chan<- prometheus.Metric
 }
 
-func (g *gathering) send(m prometheus.Metric, err error, f *family) {
+func (s sink) send(f *gather.Family, m prometheus.Metric, err error) {
 	if err != nil {
-		m = prometheus.NewInvalidMetric(f.desc, err)
+		m = prometheus.NewInvalidMetric(s.descs[f.Number], err)
 	}
-	g.to <- m
+	s.to <- m
 }
 
-func (g *gathering) value(f *family, v float64, labels ...string) {
-	m, err := prometheus.NewConstMetric(f.desc, f.kind, v, labels...)
-	g.send(m, err, f)
+// Value implements gather.Sink.
+func (s sink) Value(f *gather.Family, v float64, labels ...string) {
+	kind := prometheus.GaugeValue
+	if f.Kind == gather.Counter {
+		kind = prometheus.CounterValue
+	}
+	m, err := prometheus.NewConstMetric(s.descs[f.Number], kind, v, labels...)
+	s.send(f, m, err)
 }
 
-func (g *gathering) count(f *family, n uint64, labels ...string) { g.value(f, float64(n), labels...) }
-func (g *gathering) size(f *family, n int, labels ...string)     { g.value(f, float64(n), labels...) }
-
-// reasons sends those that can be, at 0 too, so that rates begin with the first
-// frame, and those that were.
-func (g *gathering) reasons(f *family, r *stats.Reasons, expected func(stack.Reason) bool, labels ...string) {
-	for i, n := range r {
-		if n != 0 || expected(stack.Reason(i)) {
-			g.count(f, n, append(labels, stack.Reason(i).String())...)
-		}
+// Histogram implements gather.Sink.
+func (s sink) Histogram(f *gather.Family, bounds []float64, upTo []uint64, sum float64, labels ...string) {
+	buckets := make(map[float64]uint64, len(bounds))
+	for i, bound := range bounds {
+		buckets[bound] = upTo[i]
 	}
-}
-
-func demotes(r stack.Reason) bool { return r >= stack.ReasonARP }
-func drops(r stack.Reason) bool   { return r < stack.ReasonARP }
-func never(stack.Reason) bool     { return false }
-
-// namesakes tells apart what has one name: a program may give it to two links,
-// and Prometheus takes no two series with the same labels.
-type namesakes map[string]int
-
-func (n namesakes) name(s string) string {
-	s = strings.ToValidUTF8(s, "?")
-	n[s]++
-	if n[s] == 1 {
-		return s
-	}
-	return s + "#" + strconv.Itoa(n[s])
+	m, err := prometheus.NewConstHistogram(s.descs[f.Number], upTo[len(bounds)], sum, buckets, labels...)
+	s.send(f, m, err)
 }

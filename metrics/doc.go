@@ -1,7 +1,7 @@
 // Package metrics shows a stack to Prometheus.
 //
-//	registry.MustRegister(metrics.New(s, nil))       // beside a program's own metrics
-//	http.Handle("/metrics", metrics.Handler(s, nil)) // or on a page of its own
+//	registry.MustRegister(metrics.New(s, nil))    // beside a program's own metrics
+//	http.Handle("/metrics", page.Handler(s, nil)) // or on a page of its own: package page
 //
 // Names begin with oobnet_, counters end in _total, units are packets, bytes and
 // seconds. What belongs together has one name and a label:
@@ -23,5 +23,6 @@
 // The step histograms are there while the device's watchdog is on
 // (stack.DeviceConfig.Watchdog, or Device.SetWatchdog).
 //
+// Package page is for programs that do without the library of Prometheus. The file
 // examples/appliance/dashboard.json is a dashboard for Grafana.
 package metrics

@@ -3,32 +3,34 @@ package metrics_test
 import (
 	"fmt"
 	"log"
-	"net/http"
-	"net/http/httptest"
-	"strings"
+
+	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/oobnet/oobnet/metrics"
 	"github.com/oobnet/oobnet/stack"
 )
 
-// A page for Prometheus.
 func Example() {
 	s, err := stack.New(nil)
 	if err != nil {
 		log.Fatal(err)
 	}
 	defer s.Close()
-	mux := http.NewServeMux()
-	mux.Handle("/metrics", metrics.Handler(s, nil))
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(metrics.New(s, nil))
 
-	w := httptest.NewRecorder()
-	mux.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/metrics", nil))
-	for line := range strings.Lines(w.Body.String()) {
-		if strings.HasPrefix(line, "oobnet_protocol_sockets") {
-			fmt.Print(line)
+	families, err := registry.Gather()
+	if err != nil {
+		log.Fatal(err)
+	}
+	for _, f := range families {
+		if f.GetName() == "oobnet_protocol_sockets" {
+			for _, m := range f.GetMetric() {
+				fmt.Println(f.GetName(), m.GetLabel()[0].GetValue(), m.GetGauge().GetValue())
+			}
 		}
 	}
 	// Output:
-	// oobnet_protocol_sockets{protocol="packet"} 0
-	// oobnet_protocol_sockets{protocol="udp"} 0
+	// oobnet_protocol_sockets packet 0
+	// oobnet_protocol_sockets udp 0
 }

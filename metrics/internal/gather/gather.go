@@ -1,12 +1,10 @@
-package metrics
+package gather
 
 import (
 	"maps"
 	"slices"
 	"strconv"
 	"time"
-
-	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/oobnet/oobnet/stack"
 	"github.com/oobnet/oobnet/stats"
@@ -107,16 +105,15 @@ var bounds = func() (list [stack.StepBuckets - 1]float64) {
 }()
 
 func (g *gathering) oneStep(s *stats.Step, device, thread string) {
-	buckets := make(map[float64]uint64, len(bounds))
+	var buckets [stack.StepBuckets]uint64
 	var below uint64
-	for i, bound := range bounds {
-		below += s.Buckets[i]
-		buckets[bound] = below
+	for i, n := range s.Buckets {
+		below += n
+		buckets[i] = below
 	}
 	// The count goes by the buckets: one that is read beside them may be off by a
 	// step, and a histogram must not contradict itself.
-	m, err := prometheus.NewConstHistogram(g.step.desc, below+s.Buckets[len(bounds)], s.Total.Seconds(), buckets, device, thread, s.Name)
-	g.send(m, err, g.step)
+	g.to.Histogram(g.step, bounds[:], buckets[:], s.Total.Seconds(), device, thread, s.Name)
 	g.value(g.stepLongest, s.Longest.Seconds(), device, thread, s.Name)
 	g.count(g.stepOver, s.Over, device, thread, s.Name)
 	g.value(g.stepRunning, s.Running.Round(time.Microsecond).Seconds(), device, thread, s.Name)

@@ -1,61 +1,68 @@
-package metrics
+package gather
 
-import "github.com/prometheus/client_golang/prometheus"
+// Kind of a family.
+type Kind int
+
+// Kinds.
+const (
+	Counter Kind = iota
+	Gauge
+	Histogram
+)
+
+// Family is one name with its labels.
+type Family struct {
+	// Number counts from 0, in the order of Families.All.
+	Number     int
+	Kind       Kind
+	Name, Help string
+	// Labels stand in the order in which values are given.
+	Labels []string
+}
 
 // namespace of all names.
-const namespace = "oobnet"
+const namespace = "oobnet_"
 
-// family is one name with its labels.
-type family struct {
-	kind prometheus.ValueType
-	desc *prometheus.Desc
-}
-
-// families of a collector. Labels stand here in the order in which values are
-// given.
+// families are all that there are.
 type families struct {
-	info, up *family
+	info, up *Family
 
-	rxPackets, rxBytes, delivered, copied, forwarded, partial *family
-	demoted, dropped                                          *family
+	rxPackets, rxBytes, delivered, copied, forwarded, partial *Family
+	demoted, dropped                                          *Family
 
-	txPackets, txBytes, txErrors     *family
-	txQueued, txDropped, txWait      *family
-	txLength, txLimit, txPeak        *family
-	txInBandNoBuffer, txAstray       *family
-	linkLost, linkWakeups            *family
-	poolSize, poolFree, poolEmpty    *family
-	rxSize, rxHeld, excess, memory   *family
-	bufferSize                       *family
-	filterPackets, filterRules       *family
-	step, stepLongest, stepOver      *family
-	stepRunning                      *family
-	portRXPackets, portRXBytes       *family
-	portTXPackets, portTXBytes       *family
-	open, received, lost, truncated  *family
-	inBand, errors, sentInBand, held *family
-	outgoing, timesLost              *family
-	socketReceived, socketLost       *family
-	socketHeld, socketQuota          *family
-	stageDemoted, stageLost          *family
-	stageDropped, stage, reassembly  *family
-	cacheEntries, cachePermanent     *family
-	cacheNeighbors, cacheCapacity    *family
-	cacheEvents, eventsLost, faults  *family
+	txPackets, txBytes, txErrors     *Family
+	txQueued, txDropped, txWait      *Family
+	txLength, txLimit, txPeak        *Family
+	txInBandNoBuffer, txAstray       *Family
+	linkLost, linkWakeups            *Family
+	poolSize, poolFree, poolEmpty    *Family
+	rxSize, rxHeld, excess, memory   *Family
+	bufferSize                       *Family
+	filterPackets, filterRules       *Family
+	step, stepLongest, stepOver      *Family
+	stepRunning                      *Family
+	portRXPackets, portRXBytes       *Family
+	portTXPackets, portTXBytes       *Family
+	open, received, lost, truncated  *Family
+	inBand, errors, sentInBand, held *Family
+	outgoing, timesLost              *Family
+	socketReceived, socketLost       *Family
+	socketHeld, socketQuota          *Family
+	stageDemoted, stageLost          *Family
+	stageDropped, stage, reassembly  *Family
+	cacheEntries, cachePermanent     *Family
+	cacheNeighbors, cacheCapacity    *Family
+	cacheEvents, eventsLost, faults  *Family
 }
 
-// list makes them all, and returns them for Describe.
-func (f *families) list(constant prometheus.Labels) (all []*family) {
-	add := func(to **family, kind prometheus.ValueType, name, help string, labels ...string) {
-		*to = &family{kind, prometheus.NewDesc(prometheus.BuildFQName(namespace, "", name), help, labels, constant)}
+// list makes them all.
+func (f *families) list() (all []*Family) {
+	add := func(to **Family, kind Kind, name, help string, labels ...string) {
+		*to = &Family{len(all), kind, namespace + name, help, labels}
 		all = append(all, *to)
 	}
-	counter := func(to **family, name, help string, labels ...string) {
-		add(to, prometheus.CounterValue, name, help, labels...)
-	}
-	gauge := func(to **family, name, help string, labels ...string) {
-		add(to, prometheus.GaugeValue, name, help, labels...)
-	}
+	counter := func(to **Family, name, help string, labels ...string) { add(to, Counter, name, help, labels...) }
+	gauge := func(to **Family, name, help string, labels ...string) { add(to, Gauge, name, help, labels...) }
 	const device, queue, reason, priority, port = "device", "queue", "reason", "priority", "port"
 
 	gauge(&f.info, "device_info", "The driver behind a device, and how it moves frames. Always 1.", device, "driver", "mode")
@@ -97,7 +104,7 @@ func (f *families) list(constant prometheus.Labels) (all []*family) {
 	counter(&f.filterPackets, "device_filter_packets_total", "Frames by what the device's filter decided.", device, "verdict")
 	counter(&f.filterRules, "device_filter_rule_hits_total", "Frames that a rule decided on, by its place from 0; the last is the default's.", device, "rule")
 
-	add(&f.step, prometheus.UntypedValue, "thread_step_duration_seconds", "Durations of the steps of a device's threads.", device, "thread", "step")
+	add(&f.step, Histogram, "thread_step_duration_seconds", "Durations of the steps of a device's threads.", device, "thread", "step")
 	gauge(&f.stepLongest, "thread_step_longest_seconds", "The longest step.", device, "thread", "step")
 	counter(&f.stepOver, "thread_step_over_total", "Steps that took longer than the watchdog's threshold.", device, "thread", "step")
 	gauge(&f.stepRunning, "thread_step_running_seconds", "For how long the step has been under way; 0: it is not.", device, "thread", "step")
@@ -113,7 +120,7 @@ func (f *families) list(constant prometheus.Labels) (all []*family) {
 }
 
 // define makes a family.
-type define = func(to **family, name, help string, labels ...string)
+type define = func(to **Family, name, help string, labels ...string)
 
 // sockets are the families of protocols, and of each socket.
 func (f *families) sockets(counter, gauge define) {
