@@ -124,6 +124,8 @@ func (q *queue) receiveAgain(bufs []uint32) {
 	q.startReceive()
 	q.dev.enableReceive()
 	q.Fill(bufs)
+	// A read waits for the writes before it: from here on the device receives.
+	q.regs.Read32(regSTATUS)
 }
 
 // enableReceive sets RCTL.EN. The control path may change RCTL meanwhile: it

@@ -16,7 +16,5 @@ func (q *queue) ResumeReceive(from uint32, bufs []uint32) (n int) {
 	held, _ := q.Empty() // nothing has arrived that Receive would find
 	n, held = driver.Recall(held, from, bufs)
 	q.receiveAgain(held)
-	// A read waits for the writes before it: from here on the device receives.
-	q.regs.Read32(regSTATUS)
 	return n
 }

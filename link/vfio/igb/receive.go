@@ -162,6 +162,8 @@ func (q *queue) receiveAgain(bufs []uint32) {
 	q.pointReceive()
 	q.enable(q.rxAt, rxThresholds)
 	q.Fill(bufs)
+	// A read waits for the writes before it: from here on the device receives.
+	q.regs.Read32(regSTATUS)
 }
 
 // Lost implements driver.Queue.
