@@ -1,14 +1,19 @@
 package udp_test
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/oobnet/oobnet/internal/clock"
+	"github.com/oobnet/oobnet/internal/leaktest"
+	"github.com/oobnet/oobnet/internal/netnstest"
 	"github.com/oobnet/oobnet/internal/stacktest"
 	"github.com/oobnet/oobnet/link"
+	"github.com/oobnet/oobnet/link/afxdp"
 	"github.com/oobnet/oobnet/link/vfio"
 	"github.com/oobnet/oobnet/proto/udp"
 )
@@ -32,6 +37,52 @@ func BenchmarkOffload(b *testing.B) {
 				}
 			}
 		}
+	}
+}
+
+// TestOffloadToKernel: a kernel takes what was left to the device of an AF_XDP link
+// for right, as it takes it from its own stack, and answers.
+func TestOffloadToKernel(t *testing.T) {
+	leaktest.Check(t)
+	w := netnstest.NewPair(t, nil)
+	var l *afxdp.Link
+	var err error
+	w.A.Do(func() { l, err = afxdp.Open(w.A.IfName, &afxdp.Config{With: afxdp.TXChecksum}) })
+	if errors.Is(err, link.ErrNotSupported) {
+		t.Skip(err)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	ours, theirs := netip.MustParsePrefix("10.7.0.1/24"), netip.MustParsePrefix("10.7.0.2/24")
+	if err := w.B.AddAddr(theirs); err != nil {
+		t.Fatal(err)
+	}
+	h := stacktest.On(t, l, ours, nil)
+	if h.Device.Offloads()&link.FlagChecksumOffload == 0 {
+		t.Fatal("the device completes no checksums")
+	}
+	k, err := w.B.ListenUDP(netip.AddrPortFrom(theirs.Addr(), 7))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer k.Close()
+	if err := k.SetDeadline(time.Now().Add(patience)); err != nil {
+		t.Fatal(err)
+	}
+	c := listen(t, h, 1000, &udp.Config{OnMiss: udp.MissWait})
+	buf := make([]byte, udp.MaxPayload)
+	for _, size := range []int{0, 1, 100, udp.OffloadFrom, udp.OffloadFrom + 1, 1400, 1472, 4000} {
+		payload := pattern(size)
+		send(t, c, payload, netip.AddrPortFrom(theirs.Addr(), 7))
+		n, from, err := k.ReadFromUDPAddrPort(buf)
+		if err != nil || string(buf[:n]) != payload {
+			t.Fatalf("of %d bytes came %s, %v", size, brief(buf[:n]), err)
+		}
+		if _, err := k.WriteToUDPAddrPort(buf[:n], from); err != nil {
+			t.Fatal(err)
+		}
+		receive(t, c, payload, netip.AddrPortFrom(theirs.Addr(), 7))
 	}
 }
 
