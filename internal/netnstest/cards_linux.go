@@ -25,12 +25,21 @@ func card(t testing.TB) *inside.Card {
 	return &all[0]
 }
 
+// cardDriver is the driver that the card had at first, "" if there is none.
+func cardDriver(t testing.TB) string {
+	t.Helper()
+	if c := card(t); c != nil {
+		return c.Driver
+	}
+	return ""
+}
+
 // cards returns the interfaces of a virtual machine's card and of its peer, or
 // nothing where there is no such card or VFIO has it.
 func cards(t testing.TB) (ends [2]string) {
 	t.Helper()
 	c := card(t)
-	if c == nil || c.Driver == "vfio-pci" {
+	if c == nil || c.Driver == vfioDriver {
 		return ends
 	}
 	return [2]string{netdev(t, c.Address), netdev(t, c.Peer)}
@@ -41,7 +50,7 @@ func cards(t testing.TB) (ends [2]string) {
 func vfioCard(t testing.TB) (address, peer string) {
 	t.Helper()
 	c := card(t)
-	if c == nil || c.Driver != "vfio-pci" {
+	if c == nil || c.Driver != vfioDriver {
 		return "", ""
 	}
 	return c.Address, netdev(t, c.Peer)

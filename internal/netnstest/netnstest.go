@@ -64,15 +64,18 @@ func NewPair(t testing.TB, cfg *Config) *Wire {
 // HasCard says whether [NewCard] makes a wire here, without making one.
 func HasCard(t testing.TB) bool {
 	t.Helper()
-	address, _ := vfioCard(t)
-	return address != ""
+	return cardDriver(t) == vfioDriver
 }
 
 // Borrows says whether [NewPair]'s wire is a card's here, without making one.
 func Borrows(t testing.TB) bool {
 	t.Helper()
-	return cards(t) != [2]string{}
+	driver := cardDriver(t)
+	return driver != "" && driver != vfioDriver
 }
+
+// vfioDriver is the kernel's driver of cards that are for drivers in user space.
+const vfioDriver = "vfio-pci"
 
 // NewCard makes a wire with a card of a virtual machine of package vmtest at
 // one end that VFIO has, and its PCI address: link/vfio's. Its peer is the

@@ -122,8 +122,8 @@ func open(h *netnstest.Host, cfg *afxdp.Config) (l *afxdp.Link, err error) {
 	if cfg != nil {
 		c = *cfg
 	}
-	if mode := xdpModes[os.Getenv(xdpMode)]; c.Mode == afxdp.Auto && c.ZeroCopy == afxdp.ZeroCopyAuto {
-		c.Mode, c.ZeroCopy = mode.Mode, mode.ZeroCopy
+	if c == (afxdp.Config{}) {
+		c = xdpModes[os.Getenv(xdpMode)]
 	}
 	h.Do(func() { l, err = afxdp.Open(h.IfName, &c) })
 	return l, err
