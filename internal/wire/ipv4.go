@@ -108,3 +108,12 @@ func PutIPv4(b []byte, src, dst uint32, protocol, ttl, tos uint8, totalLen int) 
 	binary.BigEndian.PutUint32(b[16:], dst)
 	return IPv4HeaderLen
 }
+
+// MarkIPv4 sets the ECN bits (RFC 3168, section 5) of a header whose ECN is 0, and
+// has the checksum follow (RFC 1624).
+func MarkIPv4(b []byte, ecn uint8) {
+	_ = b[11]
+	b[1] |= ecn
+	sum := uint64(^binary.BigEndian.Uint16(b[10:])) + uint64(ecn)
+	binary.BigEndian.PutUint16(b[10:], ^Fold(sum))
+}

@@ -131,3 +131,20 @@ func TestIPv4RoundTrip(t *testing.T) {
 		}
 	})
 }
+
+// TestMarkIPv4: a header marked later is the one that was marked from the start.
+func TestMarkIPv4(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		src, dst := rapid.Uint32().Draw(t, "src"), rapid.Uint32().Draw(t, "dst")
+		tos, ttl, size := rapid.Uint8().Draw(t, "tos")&^3, rapid.Uint8().Draw(t, "ttl"), rapid.IntRange(20, 65535).Draw(t, "size")
+		for ecn := range uint8(4) {
+			var marked, want [IPv4HeaderLen]byte
+			PutIPv4(marked[:], src, dst, ProtocolUDP, ttl, tos, size)
+			MarkIPv4(marked[:], ecn)
+			PutIPv4(want[:], src, dst, ProtocolUDP, ttl, tos|ecn, size)
+			if marked != want {
+				t.Fatalf("ECN %d: % x, want % x", ecn, marked, want)
+			}
+		}
+	})
+}

@@ -7,6 +7,7 @@ import (
 	"syscall"
 
 	"github.com/oobnet/oobnet/arp"
+	"github.com/oobnet/oobnet/internal/wire"
 	"github.com/oobnet/oobnet/link"
 	"github.com/oobnet/oobnet/stack"
 )
@@ -58,7 +59,7 @@ func (c *Conn) writeSingly(ms []Message) (int, error) {
 			return i, err
 		}
 		ms[i].Times = stack.IOTimes{}
-		n, err := c.writeTo(ms[i].Buf, to, &ms[i].Times.ID)
+		n, err := c.writeTo(ms[i].Buf, to, &ms[i].Times.ID, uint8(ms[i].ECN&maxECN))
 		if err != nil {
 			return i, err
 		}
@@ -100,7 +101,7 @@ func (c *Conn) addToBatch(ms []Message, i int) error {
 	}
 	if e == nil || len(m.Buf) > int(e.MTU)-headersLen {
 		m.Times = stack.IOTimes{}
-		m.N, err = c.send(m.Buf, to, e, &m.Times.ID)
+		m.N, err = c.send(m.Buf, to, e, &m.Times.ID, uint8(m.ECN&maxECN))
 		return err
 	}
 	f, err := c.allocInBatch(e)
@@ -114,8 +115,12 @@ func (c *Conn) addToBatch(ms []Message, i int) error {
 	dev := e.Via.(*stack.Port).Device()
 	buf := dev.Memory().Buffer(f.Index)
 	copy(buf[f.Off:], m.Buf)
-	off, length, left := c.build(buf, int(f.Off), len(m.Buf), to.Port(), e, dev.Offloads())
+	start := int(f.Off)
+	off, length, left := c.build(buf, start, len(m.Buf), to.Port(), e, dev.Offloads())
 	f.Off, f.Len = off, length
+	if m.ECN != 0 {
+		wire.MarkIPv4(buf[start-headersLen:], uint8(m.ECN&maxECN))
+	}
 	if left != 0 {
 		f.Flags |= left
 		f.VLAN = c.tag(e)

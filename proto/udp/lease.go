@@ -65,6 +65,14 @@ func (d *Datagram) DSCP() int {
 	return int(d.r.tos() >> dscpShift)
 }
 
+// ECN that the datagram came with (RFC 3168), 0 to 3. Not valid after Release.
+func (d *Datagram) ECN() int {
+	if d.conn == nil {
+		return 0
+	}
+	return int(d.r.tos() & maxECN)
+}
+
 // Times of the datagram, as SetTimestamping asks for them; zero where none were
 // taken. Not valid after Release.
 func (d *Datagram) Times() (t stack.IOTimes) {
@@ -191,7 +199,7 @@ func (l *Lease) send(to netip.AddrPort) error {
 			return c.opError("write", net.UDPAddrFromAddrPort(to), errLaunchElsewhere)
 		}
 		// Another device's, or the in-band stage's: the bytes move once.
-		_, err := c.send(l.Payload(), to, e, &l.id)
+		_, err := c.send(l.Payload(), to, e, &l.id, 0)
 		l.Discard()
 		return err
 	}
@@ -200,7 +208,7 @@ func (l *Lease) send(to netip.AddrPort) error {
 		l.f.Flags |= link.FlagTimed
 		l.id = sends.Begin(l.dev, l.f.Index, stack.Now())
 	}
-	return c.finish(l.f, l.size, to.Port(), e)
+	return c.finish(l.f, l.size, to.Port(), e, 0)
 }
 
 // ID is the number by which ReadTXTimes names the send that ended the lease; 0

@@ -326,3 +326,50 @@ func TestMulticastLoop(t *testing.T) {
 	send(t, x, "on again", to)
 	receive(t, own, "on again", a.At(1000))
 }
+
+// TestECN is each message's own, in batches, on the slow way too, and can be read.
+func TestECN(t *testing.T) {
+	a, b := pair(t, nil)
+	y := listen(t, b, 2000, nil)
+	x := listen(t, a, 1000, &udp.Config{DSCP: 46})
+	stacktest.Know(t, a, b)
+	var out []udp.Message
+	for i := range 16 {
+		size := []int{3, 1400, 4000}[i%3] // the last one is fragmented
+		out = append(out, udp.Message{Buf: []byte(pattern(size)), Addr: b.At(2000), ECN: i % 4})
+	}
+	if n, err := x.WriteBatch(out); n != len(out) || err != nil {
+		t.Fatal(n, err)
+	}
+	// The fast ones and the slow ones overtake each other.
+	count := map[[2]int]int{}
+	for i := range out {
+		var size, ecn, dscp int
+		if i%2 == 0 {
+			d, err := y.Receive()
+			if err != nil {
+				t.Fatal(err)
+			}
+			size, ecn, dscp = len(d.Payload()), d.ECN(), d.DSCP()
+			d.Release()
+		} else {
+			m := udp.Message{Buf: make([]byte, 5000)}
+			if err := y.ReadMsg(&m); err != nil {
+				t.Fatal(err)
+			}
+			size, ecn, dscp = m.N, m.ECN, m.DSCP
+		}
+		if dscp != 46 {
+			t.Errorf("DSCP %d", dscp)
+		}
+		count[[2]int{size, ecn}]++
+	}
+	for _, m := range out {
+		count[[2]int{len(m.Buf), m.ECN}]--
+	}
+	for what, n := range count {
+		if n != 0 {
+			t.Errorf("%d bytes with ECN %d: %d too many", what[0], what[1], n)
+		}
+	}
+}

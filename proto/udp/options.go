@@ -69,9 +69,11 @@ func (c *Conn) SetPriority(p int) error {
 const (
 	dscpShift = 2
 	maxDSCP   = 63
+	maxECN    = 3
 )
 
-// SetDSCP sets the DSCP of what is sent from now on, 0 to 63; ECN stays 0.
+// SetDSCP sets the DSCP of what is sent from now on, 0 to 63. ECN is a message's
+// own: see Message.
 func (c *Conn) SetDSCP(dscp int) error {
 	if dscp < 0 || dscp > maxDSCP {
 		return c.opError("set", nil, fmt.Errorf("DSCP %d: %w: want 0 to %d", dscp, syscall.EINVAL, maxDSCP))

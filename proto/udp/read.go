@@ -116,6 +116,9 @@ type Message struct {
 	Flags int
 	// DSCP of a received datagram.
 	DSCP int
+	// ECN (RFC 3168) of a received datagram, or for one to send, 0 to 3: ECT(0) is
+	// 2, congestion experienced 3.
+	ECN int
 	// Times of a received datagram, as SetTimestamping asked for them. Of one
 	// that was sent, ID is the number by which ReadTXTimes names it, and the
 	// rest is not known yet.
@@ -156,7 +159,8 @@ func (c *Conn) ReadBatch(ms []Message) (int, error) {
 //
 //oobnet:hot
 func (c *Conn) fill(m *Message, r *received) {
-	m.DSCP = int(r.tos() >> dscpShift)
+	tos := r.tos()
+	m.DSCP, m.ECN = int(tos>>dscpShift), int(tos&maxECN)
 	c.timesOf(r, &m.Times)
 	m.N, m.Addr, m.Flags = c.consume(r, m.Buf)
 }

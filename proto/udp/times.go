@@ -61,7 +61,7 @@ func (c *Conn) WriteTimed(b []byte, addr netip.AddrPort) (id uint64, err error) 
 	case !addr.IsValid():
 		return 0, c.opError("write", nil, syscall.EDESTADDRREQ)
 	}
-	_, err = c.writeTo(b, to, &id)
+	_, err = c.writeTo(b, to, &id, 0)
 	return id, err
 }
 

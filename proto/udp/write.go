@@ -26,7 +26,7 @@ func (c *Conn) WriteToUDPAddrPort(b []byte, to netip.AddrPort) (int, error) {
 	if c.connected {
 		return 0, c.opError("write", net.UDPAddrFromAddrPort(to), net.ErrWriteToConnected)
 	}
-	return c.writeTo(b, to, nil)
+	return c.writeTo(b, to, nil, 0)
 }
 
 // Write sends b to the peer of a connected socket; ENOTCONN if it has none.
@@ -36,7 +36,7 @@ func (c *Conn) Write(b []byte) (int, error) {
 	if !c.connected {
 		return 0, c.opError("write", nil, syscall.ENOTCONN)
 	}
-	return c.writeTo(b, c.remote, nil)
+	return c.writeTo(b, c.remote, nil, 0)
 }
 
 // WriteTo is WriteToUDPAddrPort for a *net.UDPAddr.
@@ -63,10 +63,10 @@ func (c *Conn) WriteMsgUDPAddrPort(b, oob []byte, addr netip.AddrPort) (n, oobn 
 }
 
 // writeTo sends b, and leaves the number of the send in id, unless that is nil or
-// no times of sends are taken.
+// no times of sends are taken. ecn goes with the DSCP.
 //
 //oobnet:hot
-func (c *Conn) writeTo(b []byte, to netip.AddrPort, id *uint64) (int, error) {
+func (c *Conn) writeTo(b []byte, to netip.AddrPort, id *uint64, ecn uint8) (int, error) {
 	if !to.Addr().Is4() {
 		to = unmap(to)
 	}
@@ -79,7 +79,7 @@ func (c *Conn) writeTo(b []byte, to netip.AddrPort, id *uint64) (int, error) {
 	if err != nil {
 		return 0, c.opError("write", net.UDPAddrFromAddrPort(to), err)
 	}
-	return c.send(b, to, e, id)
+	return c.send(b, to, e, id, ecn)
 }
 
 // writable says why a write must not go on, nil if it may.
@@ -205,9 +205,9 @@ func (c *Conn) solicit(dst netip.Addr) (*arp.Entry, error) {
 // send sends b the fast way if there is one, and b fits into a frame.
 //
 //oobnet:hot
-func (c *Conn) send(b []byte, to netip.AddrPort, e *arp.Entry, id *uint64) (int, error) {
+func (c *Conn) send(b []byte, to netip.AddrPort, e *arp.Entry, id *uint64, ecn uint8) (int, error) {
 	if e == nil || len(b) > int(e.MTU)-headersLen {
-		return c.demote(b, to, id)
+		return c.demote(b, to, id, ecn)
 	}
 	dev := e.Via.(*stack.Port).Device()
 	f, err := dev.AllocFor(int(c.priority.Load()))
@@ -221,7 +221,7 @@ func (c *Conn) send(b []byte, to netip.AddrPort, e *arp.Entry, id *uint64) (int,
 		tell(id, sends.Begin(dev, f.Index, stack.Now()))
 	}
 	copy(dev.Memory().Buffer(f.Index)[f.Off:], b)
-	if err := c.finish(f, len(b), to.Port(), e); err != nil {
+	if err := c.finish(f, len(b), to.Port(), e, ecn); err != nil {
 		return 0, err
 	}
 	return len(b), nil
@@ -252,11 +252,16 @@ func (c *Conn) allocAgain(dev *stack.Device, err error) (link.Frame, error) {
 // sends the frame. The buffer is the device's from then on.
 //
 //oobnet:hot
-func (c *Conn) finish(f link.Frame, size int, to uint16, e *arp.Entry) error {
+func (c *Conn) finish(f link.Frame, size int, to uint16, e *arp.Entry, ecn uint8) error {
 	port := e.Via.(*stack.Port)
 	dev := port.Device()
-	off, length, left := c.build(dev.Memory().Buffer(f.Index), int(f.Off), size, to, e, dev.Offloads())
+	start := int(f.Off)
+	buf := dev.Memory().Buffer(f.Index)
+	off, length, left := c.build(buf, start, size, to, e, dev.Offloads())
 	f.Off, f.Len = off, length
+	if ecn != 0 {
+		wire.MarkIPv4(buf[start-headersLen:], ecn)
+	}
 	if left != 0 {
 		f.Flags |= left
 		f.VLAN = c.tag(e)
@@ -332,7 +337,7 @@ func (c *Conn) tag(e *arp.Entry) uint16 {
 
 // demote sends a datagram in-band: it is copied, and goes through a bounded
 // queue.
-func (c *Conn) demote(b []byte, to netip.AddrPort, id *uint64) (int, error) {
+func (c *Conn) demote(b []byte, to netip.AddrPort, id *uint64, ecn uint8) (int, error) {
 	sends, begun := c.times.Sends(), int64(0)
 	if sends != nil {
 		begun = stack.Now()
@@ -353,7 +358,7 @@ func (c *Conn) demote(b []byte, to netip.AddrPort, id *uint64) (int, error) {
 		ttl = c.cfg.MulticastTTL
 	}
 	out := stack.Outgoing{
-		Protocol: wire.ProtocolUDP, Src: src, Dst: to.Addr(), Via: by, TTL: ttl, TOS: uint8(c.tos.Load()),
+		Protocol: wire.ProtocolUDP, Src: src, Dst: to.Addr(), Via: by, TTL: ttl, TOS: uint8(c.tos.Load()) | ecn,
 		Priority: uint8(c.priority.Load()), Transport: t,
 	}
 	if err := c.s.Demote(&out); err != nil {
