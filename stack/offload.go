@@ -31,7 +31,7 @@ func offloadsOf(c link.Capabilities) (f link.Flags) {
 // link.FlagChecksumOffload for the UDP checksum, of a frame with nothing behind
 // the datagram, and link.FlagVLANStripped for the tag. It does not change. Others
 // are honoured too, but the processor of the sender does the work then, and later
-// than it could have. Hot enough for each packet.
+// than it could have. Cheap enough for a call each packet.
 //
 //oobnet:hot
 func (d *Device) Offloads() link.Flags { return d.offloads }
