@@ -3,6 +3,8 @@ package control
 import (
 	"net/http"
 	"time"
+
+	"github.com/oobnet/oobnet/stack"
 )
 
 // Wrap puts something between a client and its socket.
@@ -26,3 +28,12 @@ const (
 
 // SetBodyTime sets how long a request may take to come.
 func (c *Config) SetBodyTime(d time.Duration) { c.bodyTime = d }
+
+// Handler is a server without its socket.
+func Handler(st *stack.Stack, cfg *Config) http.Handler {
+	c := *cfg
+	if _, err := c.complete(); err != nil {
+		panic(err) // the config is a test's
+	}
+	return newServer(st, c, nil).handler()
+}

@@ -88,11 +88,7 @@ func ServeConfig(s *stack.Stack, socketPath string, cfg *Config) (*Server, error
 	if err != nil {
 		return fail(err)
 	}
-	srv := &Server{
-		stack: s, cfg: c, socket: l, started: time.Now(),
-		turn: make(chan struct{}, 1), done: make(chan struct{}), devices: map[*stack.Device]*device{},
-		captures: map[int]*running{},
-	}
+	srv := newServer(s, c, l)
 	ctx, cancel := context.WithCancel(context.Background())
 	srv.cancel = cancel
 	srv.http = http.Server{
@@ -112,6 +108,15 @@ func ServeConfig(s *stack.Stack, socketPath string, cfg *Config) (*Server, error
 		_ = srv.http.Serve(newGate(l))
 	}()
 	return srv, nil
+}
+
+// newServer makes a server that does not serve yet.
+func newServer(s *stack.Stack, c Config, l *socket) *Server {
+	return &Server{
+		stack: s, cfg: c, socket: l, started: time.Now(),
+		turn: make(chan struct{}, 1), done: make(chan struct{}), devices: map[*stack.Device]*device{},
+		captures: map[int]*running{},
+	}
 }
 
 // refusal is the key of a connection's error, or nil.
