@@ -163,11 +163,11 @@ func (t *tally) came(a *arrival, rtt bool) {
 		return
 	}
 	t.record(roundTrip, a.read-d.begun)
-	e := around(d, &t.sent[i], a)
-	if echo := &t.echoes[i]; echo.seq == a.seq {
-		e.echoSwitches = echo.switches
+	echo := &t.echoes[i]
+	if echo.seq != a.seq {
+		echo = nil
 	}
-	t.worst.offer(e)
+	t.worst.offer(around(d, &t.sent[i], echo, a))
 }
 
 // newPage forgets what the last line has shown.

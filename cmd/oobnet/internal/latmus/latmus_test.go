@@ -190,7 +190,7 @@ func TestRoundTripsAndTheKernels(t *testing.T) {
 	if err := errors.Join(r.WriteText(&text), r.WriteHistogram(&text)); err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"kernel rtt", "p99.9", "to kernel sockets", "worst: round trip", "wire, peer and back", "rtt, us", "#"} {
+	for _, want := range []string{"kernel rtt", "p99.9", "to kernel sockets", "worst: round trip", "wire to the echo", "wire back", "rtt, us", "#"} {
 		if !strings.Contains(text.String(), want) {
 			t.Errorf("no %q in\n%s", want, text.String())
 		}

@@ -34,11 +34,12 @@ type arrival struct {
 	switches int64
 }
 
-// answer is what an echo in this process knows of a packet: how often its thread
-// was switched involuntarily until it had answered.
+// answer is what an echo in this process knows of a packet: when its device had it,
+// when it was answered, and how often the thread was switched involuntarily until then.
 type answer struct {
-	seq      uint64
-	switches int64
+	seq        uint64
+	came, left int64
+	switches   int64
 }
 
 const (

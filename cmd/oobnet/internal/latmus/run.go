@@ -81,10 +81,13 @@ func startEcho(o *Options, s *side, log *ring.Ring[answer]) (*udp.Conn, error) {
 		_, _ = c.WriteToUDPAddrPort(d.Payload(), d.From())
 		if seq, ok := sequence(d.Payload()); ok && log != nil {
 			// No room: that packet's switches are in the next one's.
-			_ = log.Push(&answer{seq, involuntary()})
+			_ = log.Push(&answer{seq, d.Times().Device, stack.Now(), involuntary()})
 		}
 		d.Release()
 	}})
+	if err == nil && log != nil {
+		err = c.SetTimestamping(stack.TimeRXDevice)
+	}
 	close(ready)
 	return c, err
 }

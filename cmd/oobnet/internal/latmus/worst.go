@@ -87,10 +87,20 @@ func inward(a *arrival) *Exchange {
 	return path("in", a.seq, a.times.Device, a.switches, readPoints(a)...)
 }
 
-// around is from the send to the read of the answer, as the figure is.
-func around(d *departure, s *stack.IOTimes, a *arrival) *Exchange {
-	points := append(sendPoints(d, s)[2:], point{"wire, peer and back", a.times.Device})
-	return path("round trip", d.seq, d.begun, d.switches+a.switches, append(points, readPoints(a)...)...)
+// around is from the send to the read of the answer, as the figure is. What the
+// echo knows is nil where it is not in this process.
+func around(d *departure, s *stack.IOTimes, echo *answer, a *arrival) *Exchange {
+	points := sendPoints(d, s)[2:]
+	if echo != nil && echo.came != 0 {
+		points = append(points, point{"wire to the echo", echo.came}, point{"echo", min(echo.left, a.times.Device)}, point{"wire back", a.times.Device})
+	} else {
+		points = append(points, point{"wire, echo and back", a.times.Device})
+	}
+	e := path("round trip", d.seq, d.begun, d.switches+a.switches, append(points, readPoints(a)...)...)
+	if echo != nil {
+		e.echoSwitches = echo.switches
+	}
+	return e
 }
 
 // worst keeps the longest exchanges.
