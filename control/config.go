@@ -28,7 +28,8 @@ type Opener func(name string) (link.Link, error)
 
 // Config of a server. The zero value and nil are a server that opens no links.
 type Config struct {
-	// Openers open links, by their kind: "afxdp", "vfio".
+	// Openers open links, by their kind: "afxdp", "vfio", or the application's
+	// own, small letters and digits. Names that are PCI addresses are "vfio"'s.
 	Openers map[string]Opener
 	// Default is the kind of a name that has none; "": such names are those of
 	// attached devices only.
@@ -92,6 +93,9 @@ func (t target) String() string {
 	return fmt.Sprintf("%s.%d", t.device, t.vlan)
 }
 
+// kindPCI is the kind of links whose names are PCI addresses.
+const kindPCI = "vfio"
+
 // kindPrefix tells a kind of links from the beginning of a PCI address.
 var kindPrefix = regexp.MustCompile(`^[a-z][a-z0-9_-]*:`)
 
@@ -131,8 +135,8 @@ func (s *Server) parseTarget(name string) (target, error) {
 func (s *Server) opener(t target) (Opener, string, error) {
 	kind := t.kind
 	switch {
-	case kind == "" && pciAddress.MatchString(t.device) && s.cfg.Openers["vfio"] != nil:
-		kind = "vfio"
+	case kind == "" && pciAddress.MatchString(t.device) && s.cfg.Openers[kindPCI] != nil:
+		kind = kindPCI
 	case kind == "":
 		kind = s.cfg.Default
 	}

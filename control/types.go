@@ -175,7 +175,8 @@ type FrontCache struct {
 }
 
 // Filter says what selects a device's frames: one of an object and rules, or
-// none, which is the default.
+// none, which is the default. Answers tell what clients have set; of what the
+// application sets by itself, the server does not know.
 type Filter struct {
 	Kind     string `json:"kind,omitempty" enum:"default,rules,object,vlans" doc:"in answers"`
 	Object   string `json:"object,omitempty" doc:"path of an eBPF object, opened by the server with its own rights"`
@@ -184,7 +185,8 @@ type Filter struct {
 	Rules    string `json:"rules,omitempty" doc:"rules, one a line"`
 }
 
-// VLANs is EVL's set of VLANs whose IPv4 is taken.
+// VLANs is EVL's set of VLANs whose IPv4 is taken. Where it is in force it is the
+// device's filter, in the place of one that the application may have set.
 type VLANs struct {
 	IDs string `json:"ids" doc:"a list like 42-45,100; empty: no such filter"`
 	// Devices on which the list is in force: those without an untagged port
