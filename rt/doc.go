@@ -71,13 +71,18 @@
 // the cycle then waits for these.
 //
 // On cores that other programs use as well, a cycle can be 100 ms late that no
-// thread has preempted. It wakes up on time and finds no P, because the collector
-// or a busy goroutine has it on an ordinary thread, which waits for its turn among
-// the threads of all programs. Priority is no help there; a spare core is, and a
-// collector that is held off. Do not give all threads of the program a priority
-// (chrt -f) to cure it: it measured well, until a collection did not end. Threads
-// of one priority in SCHED_FIFO do not take turns, and the runtime counts on that;
-// this one held both cores of a machine for ten minutes.
+// thread has preempted. It wakes up on time and finds no P, because the
+// collector or a busy goroutine has it on an ordinary thread, which waits for
+// its turn among the threads of all programs. A thread that waits with its eyes
+// open meets that, too: the runtime takes the P of who has had it for 10 ms
+// without a wait in Go (41 times a second were counted), and a thread of its own
+// is brought back by another one. Priority is no help there; a spare core is,
+// and a collector that is held off.
+//
+// Do not give all threads of the program a priority (chrt -f) to cure it: it
+// measured well, until a collection did not end. Threads of one priority in
+// SCHED_FIFO do not take turns, and the runtime counts on that; this one held
+// both cores of a machine for ten minutes.
 //
 // A thread of SCHED_FIFO that spins all the time starves what else is on its
 // core, until the kernel takes 5 % of each second away from it
