@@ -14,10 +14,16 @@ import (
 	"math/big"
 	"net"
 	"net/netip"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/quic-go/quic-go"
+	"golang.org/x/net/ipv4"
+	"golang.org/x/sys/unix"
+
+	"github.com/oobnet/oobnet/interop/quicudp"
+	"github.com/oobnet/oobnet/proto/udp"
 )
 
 // transfer is how much a QUIC stream carries, bytes.
@@ -119,5 +125,61 @@ func TestQUIC(t *testing.T) {
 	onWires(t, func(t *testing.T, e *ends) {
 		t.Run("server", func(t *testing.T) { carry(t, e.conn(4433), e.peer(50001), e.ours.At(4433)) })
 		t.Run("client", func(t *testing.T) { carry(t, e.peer(4434), e.conn(50002), netip.AddrPortFrom(e.addr, 4434)) })
+	})
+}
+
+// marked counts what the adapter makes possible.
+type marked struct {
+	*quicudp.Conn
+	marks, segmented, batched atomic.Int64
+}
+
+func (m *marked) ReadBatch(ms []ipv4.Message, flags int) (int, error) {
+	n, err := m.Conn.ReadBatch(ms, flags)
+	for i := range n {
+		if oob := ms[i].OOB[:ms[i].NN]; len(oob) > 0 && oob[unix.CmsgLen(0)]&3 == capable {
+			m.marks.Add(1)
+		}
+	}
+	if n > 1 {
+		m.batched.Add(1)
+	}
+	return n, err
+}
+
+func (m *marked) WriteMsgUDP(b, oob []byte, addr *net.UDPAddr) (int, int, error) {
+	if len(b) > 1500 {
+		m.segmented.Add(1)
+	}
+	return m.Conn.WriteMsgUDP(b, oob, addr)
+}
+
+// capable is the mark of RFC 3168 that quic-go sends.
+const capable = 2
+
+// TestQUICWithAdapter: the same with batches, marks and segments, which are used.
+func TestQUICWithAdapter(t *testing.T) {
+	onWires(t, func(t *testing.T, e *ends) {
+		// The peer of ours in memory has the adapter as well.
+		adapted := func(c net.PacketConn) net.PacketConn {
+			if c, ok := c.(*udp.Conn); ok {
+				return quicudp.New(c)
+			}
+			return c
+		}
+		t.Run("server", func(t *testing.T) {
+			c := &marked{Conn: quicudp.New(e.conn(4433))}
+			carry(t, c, adapted(e.peer(50001)), e.ours.At(4433))
+			if c.marks.Load() == 0 || c.batched.Load() == 0 {
+				t.Errorf("%d datagrams came marked, %d batches of more than one", c.marks.Load(), c.batched.Load())
+			}
+		})
+		t.Run("client", func(t *testing.T) {
+			c := &marked{Conn: quicudp.New(e.conn(50002))}
+			carry(t, adapted(e.peer(4434)), c, netip.AddrPortFrom(e.addr, 4434))
+			if c.marks.Load() == 0 || c.segmented.Load() == 0 {
+				t.Errorf("%d datagrams came marked, %d writes of more than one", c.marks.Load(), c.segmented.Load())
+			}
+		})
 	})
 }
