@@ -116,8 +116,8 @@ type Message struct {
 	Flags int
 	// DSCP of a received datagram.
 	DSCP int
-	// ECN (RFC 3168) of a received datagram, or for one to send, 0 to 3: ECT(0) is
-	// 2, congestion experienced 3.
+	// ECN (RFC 3168) of a received datagram, or for one to send, 0 to 3: a capable
+	// transport is 2, congestion experienced 3.
 	ECN int
 	// Times of a received datagram, as SetTimestamping asked for them. Of one
 	// that was sent, ID is the number by which ReadTXTimes names it, and the
