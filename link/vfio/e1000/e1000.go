@@ -2,7 +2,8 @@
 // 82574 on PCI Express. One queue.
 //
 // Reading order: this file (which NICs, life), registers.go, init.go,
-// receive.go, transmit.go, control.go (filters, counters, interrupts). Each step
+// receive.go, transmit.go, control.go (filters, counters, interrupts); what all
+// gigabit NICs have in common is in internal/driver, gigabit.go first. Each step
 // names the section that it follows: "SDM" is Intel's PCI/PCI-X Family of
 // Gigabit Ethernet Controllers Software Developer's Manual (317453), "82574" is
 // the 82574 datasheet (317694).
@@ -15,7 +16,6 @@ package e1000
 import (
 	"fmt"
 	"sync/atomic"
-	"time"
 
 	"github.com/oobnet/oobnet/link"
 	"github.com/oobnet/oobnet/link/vfio/internal/bus"
@@ -37,62 +37,47 @@ var Driver = driver.Driver{
 
 const id82574 = 0x10d3
 
-// frameOverhead is what a frame has beside the MTU on the wire, bytes: header,
-// one tag, check sequence.
-const frameOverhead = 14 + 4 + 4
-
-// maxUnicast is how many addresses beside its own the NIC is given: it compares
-// 16 (SDM 13.5.3), and firmware may use the last of them on an 82574.
-const maxUnicast = 14
-
 // supported is what all models can do.
 const supported = driver.RXChecksum | driver.TXChecksum | driver.VLANStrip | driver.VLANInsert
 
 type device struct {
-	bus     bus.Bus
-	regs    *bus.Registers
+	driver.Gigabit
 	express bool // an 82574: PCI Express, MSI-X
-	cfg     driver.Config
-	info    driver.Info
-	region  driver.Region
 	queue   queue
 
-	ctrl uint32 // CTRL without its one-shot bits
 	// rctl is RCTL without EN: written by the control path, read by the receive
 	// side when it restarts. receiving is written by the receive side: EN is set.
 	rctl      atomic.Uint32
 	receiving atomic.Bool
-	causes    uint32          // what Arm enables
-	filter    driver.Filter   // for Restart
-	unread    driver.Counters // from before a restart, for the next Count
-	missed    uint64          // frames for which there was no buffer
-	sticky    uint32          // MPC when last read, of a NIC that does not clear it
+	causes    uint32 // what Arm enables
+	missed    uint64 // frames for which there was no buffer
+	sticky    uint32 // MPC when last read, of a NIC that does not clear it
 }
 
 var _ driver.Device = (*device)(nil)
 
 func open(b bus.Bus, m driver.Model, cfg driver.Config) (driver.Device, error) {
-	d := &device{bus: b, express: m.Device == id82574 || m.Device == 0x10f6, cfg: cfg}
+	d := &device{Gigabit: driver.Gigabit{Bus: b, Config: cfg, VLANWrites: 1}, express: m.Device == id82574 || m.Device == 0x10f6}
 	maxFrame := maxFrame8254x
 	if d.express {
 		maxFrame = maxFrame82574
 	}
-	d.info = driver.Info{
-		Driver: "e1000", Model: m.Name, Queues: 1, MaxMTU: maxFrame - frameOverhead, MaxUnicast: maxUnicast,
+	d.About = driver.Info{
+		Driver: "e1000", Model: m.Name, Queues: 1, MaxMTU: maxFrame - driver.FrameOverhead, MaxUnicast: driver.MaxUnicast,
 		RXDescriptors: cfg.RXDescriptors, TXDescriptors: cfg.TXDescriptors, Supported: supported, On: cfg.Features,
 	}
 	if err := d.check(); err != nil {
-		return nil, d.fail(err)
+		return nil, d.Fail(err)
 	}
 	var err error
-	if d.regs, err = b.Registers(0, registersSize); err != nil {
-		return nil, d.fail(err)
+	if d.Regs, err = b.Registers(0, registersSize); err != nil {
+		return nil, d.Fail(err)
 	}
 	if err := d.reset(); err != nil {
-		return nil, d.fail(err)
+		return nil, d.Fail(err)
 	}
-	if d.info.MAC, err = d.readMAC(); err != nil {
-		return nil, d.fail(err)
+	if d.About.MAC, err = d.readMAC(); err != nil {
+		return nil, d.Fail(err)
 	}
 	var former driver.Counters
 	d.Count(&former) // what the last process has left is not ours
@@ -100,36 +85,31 @@ func open(b bus.Bus, m driver.Model, cfg driver.Config) (driver.Device, error) {
 	return d, nil
 }
 
-func (d *device) fail(err error) error { return fmt.Errorf("e1000: %s: %w", d.bus.Name(), err) }
-
 // check refuses what the NIC cannot do.
 func (d *device) check() error {
-	if err := d.info.SettleRings(); err != nil {
+	if err := d.About.SettleRings(); err != nil {
 		return err
 	}
 	switch {
-	case d.cfg.Queues > 1:
-		return fmt.Errorf("%d queues: the %s has 1: %w", d.cfg.Queues, d.info.Model, link.ErrNotSupported)
-	case d.cfg.MTU > d.info.MaxMTU:
-		return fmt.Errorf("MTU %d: the %s carries at most %d", d.cfg.MTU, d.info.Model, d.info.MaxMTU)
+	case d.Config.Queues > 1:
+		return fmt.Errorf("%d queues: the %s has 1: %w", d.Config.Queues, d.About.Model, link.ErrNotSupported)
+	case d.Config.MTU > d.About.MaxMTU:
+		return fmt.Errorf("MTU %d: the %s carries at most %d", d.Config.MTU, d.About.Model, d.About.MaxMTU)
 	}
-	return d.info.CheckFeatures(d.cfg.Features)
+	return d.About.CheckFeatures(d.Config.Features)
 }
-
-// Info implements driver.Device.
-func (d *device) Info() driver.Info { return d.info }
 
 // Start implements driver.Device: SDM 14, 82574 4.6.
 func (d *device) Start(region driver.Region) ([]driver.Queue, error) {
-	d.region = region
+	d.Region = region
 	if err := d.queue.init(d); err != nil {
-		return nil, d.fail(err)
+		return nil, d.Fail(err)
 	}
 	d.program()
 	d.queue.startReceive()
 	d.queue.startSend()
-	if err := d.bus.BusMaster(true); err != nil {
-		return nil, d.fail(err)
+	if err := d.Bus.BusMaster(true); err != nil {
+		return nil, d.Fail(err)
 	}
 	d.enableReceive()
 	return []driver.Queue{&d.queue}, nil
@@ -137,38 +117,28 @@ func (d *device) Start(region driver.Region) ([]driver.Queue, error) {
 
 // Restart implements driver.Device.
 func (d *device) Restart() error {
-	d.Count(&d.unread) // the reset may clear the registers
+	d.Count(&d.Unread) // the reset may clear the registers
 	d.receiving.Store(false)
 	if err := d.reset(); err != nil {
-		return d.fail(err)
+		return d.Fail(err)
 	}
 	d.program()
-	if err := d.bus.BusMaster(true); err != nil {
-		return d.fail(err)
+	if err := d.Bus.BusMaster(true); err != nil {
+		return d.Fail(err)
 	}
 	return nil
 }
-
-// drainWait bounds how long frames on the transmit ring may take to leave:
-// 512 full frames take 6 ms at 1 Gbit/s, and 10 Mbit/s half-way.
-const drainWait = 200 * time.Millisecond
 
 // Stop implements driver.Device: interrupts, what is to be sent, receiver,
 // transmitter, DMA, reset.
 func (d *device) Stop() error {
-	d.regs.Write32(regIMC, bus.AllOnes)
-	d.regs.Write32(regRCTL, 0)
+	d.Regs.Write32(driver.RegIMC, bus.AllOnes)
+	d.Regs.Write32(driver.RegRCTL, 0)
 	if d.Status().Up {
-		d.until(drainWait, func() bool { return d.regs.Read32(regTDH) == d.regs.Read32(regTDT) })
+		d.Until(driver.DrainWait, func() bool { return d.Regs.Read32(regTX+driver.RingHead) == d.Regs.Read32(regTX+driver.RingTail) })
 	}
-	err := d.reset()
-	if err != nil {
-		return d.fail(err)
+	if err := d.reset(); err != nil {
+		return d.Fail(err)
 	}
 	return nil
-}
-
-// until is driver.Until.
-func (d *device) until(limit time.Duration, came func() bool) bool {
-	return driver.Until(d.regs, regSTATUS, limit, came)
 }

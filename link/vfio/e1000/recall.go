@@ -19,7 +19,7 @@ var _ driver.Recaller = (*queue)(nil)
 // receiving is false.
 func (q *queue) PauseReceive() {
 	q.dev.receiving.Store(false)
-	q.regs.Write32(regRCTL, q.dev.rctl.Load())
+	q.regs.Write32(driver.RegRCTL, q.dev.rctl.Load())
 	q.pausedAt = clock.Now()
 }
 

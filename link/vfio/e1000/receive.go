@@ -48,23 +48,17 @@ var _ driver.Queue = (*queue)(nil)
 
 // init makes both rings.
 func (q *queue) init(d *device) error {
-	q.dev, q.regs, q.mem, q.longest = d, d.regs, d.region.Memory, uint16(d.cfg.MTU+frameOverhead-4)
-	if err := q.RXRing.Make(d.bus, d.regs, d.region, d.info.RXDescriptors, regRDT, rxDone); err != nil {
+	q.dev, q.regs, q.mem, q.longest = d, d.Regs, d.Region.Memory, uint16(d.Config.MTU+driver.FrameOverhead-4)
+	if err := q.RXRing.Make(d.Bus, d.Regs, d.Region, d.About.RXDescriptors, regRX, rxDone); err != nil {
 		return err
 	}
-	return q.TXRing.Make(d.bus, d.regs, d.region, d.info.TXDescriptors, regTDT, txReport, txDone)
+	return q.TXRing.Make(d.Bus, d.Regs, d.Region, d.About.TXDescriptors, regTX, txReport, txDone)
 }
 
 // startReceive points the device at an empty ring: SDM 14.4.
 func (q *queue) startReceive() {
-	r := q.regs
-	iova, size := q.RXRing.Place()
-	r.Write32(regRDBAL, uint32(iova))
-	r.Write32(regRDBAH, uint32(iova>>32))
-	r.Write32(regRDLEN, uint32(size))
-	r.Write32(regRDH, 0)
-	r.Write32(regRDT, 0)
-	r.Write32(regRXDCTL, rxdctlGRAN|wthresh1)
+	q.RXRing.Point()
+	q.regs.Write32(regRX+driver.RingControl, rxdctlGRAN|wthresh1)
 }
 
 // Receive implements driver.Queue.
@@ -97,18 +91,14 @@ func (q *queue) Receive(frames []link.Frame) int {
 	return n
 }
 
-// checksums says what the device found (82574 7.1.10): good only if it looked at
-// both, bad if one is.
+// checksums says what the device found (82574 7.1.10).
+//
+//oobnet:hot
 func checksums(w uint64) link.Flags {
-	switch {
-	case w&(rxIP|rxL4) == 0 || w&rxIgnore != 0:
+	if w&rxIgnore != 0 {
 		return 0
-	case w&(rxBadIP|rxBadL4) != 0:
-		return link.FlagChecksumBad
-	case w&(rxIP|rxL4) == rxIP|rxL4:
-		return link.FlagChecksumGood
 	}
-	return 0
+	return driver.Checksums(w, rxIP, rxL4, rxBadIP|rxBadL4)
 }
 
 // RestartReceive implements driver.Queue.
@@ -125,7 +115,7 @@ func (q *queue) receiveAgain(bufs []uint32) {
 	q.dev.enableReceive()
 	q.Fill(bufs)
 	// A read waits for the writes before it: from here on the device receives.
-	q.regs.Read32(regSTATUS)
+	q.regs.Read32(driver.RegSTATUS)
 }
 
 // enableReceive sets RCTL.EN. The control path may change RCTL meanwhile: it
@@ -134,7 +124,7 @@ func (d *device) enableReceive() {
 	d.receiving.Store(true)
 	for {
 		v := d.rctl.Load()
-		d.regs.Write32(regRCTL, v|rctlEN)
+		d.Regs.Write32(driver.RegRCTL, v|driver.RctlEN)
 		if d.rctl.Load() == v {
 			return
 		}

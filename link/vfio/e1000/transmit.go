@@ -31,20 +31,15 @@ const (
 // startSend points the device at an empty ring: SDM 14.5.
 func (q *queue) startSend() {
 	r := q.regs
-	iova, size := q.TXRing.Place()
-	r.Write32(regTDBAL, uint32(iova))
-	r.Write32(regTDBAH, uint32(iova>>32))
-	r.Write32(regTDLEN, uint32(size))
-	r.Write32(regTDH, 0)
-	r.Write32(regTDT, 0)
+	q.TXRing.Point()
 	r.Write32(regTIDV, 0)
 	r.Write32(regTADV, 0)
 	v := uint32(txdctlGRAN | wthresh1)
 	if q.dev.express {
 		v |= txdctlCount
 	}
-	r.Write32(regTXDCTL, v)
-	r.Write32(regTCTL, tctlEN|tctlPSP|tctlCT|tctlCOLD)
+	r.Write32(regTX+driver.RingControl, v)
+	r.Write32(driver.RegTCTL, driver.TctlEN|driver.TctlPSP|driver.TctlCT|tctlCOLD)
 }
 
 // Send implements driver.Queue.

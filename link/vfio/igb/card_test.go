@@ -119,7 +119,7 @@ func TestOrder(t *testing.T) {
 	var mastered []bool // at each enabling of a queue
 	next := card.OnWrite
 	card.OnWrite = func(offset, value uint32) {
-		if offset == regQueueRX+ringControl && value&ringEnable != 0 {
+		if offset == regQueueRX+driver.RingControl && value&ringEnable != 0 {
 			mastered = append(mastered, card.Master)
 		}
 		next(offset, value)
@@ -128,21 +128,23 @@ func TestOrder(t *testing.T) {
 	if !slices.Equal(mastered, []bool{true}) {
 		t.Errorf("bus mastering when the queue was enabled: %v", mastered)
 	}
-	enabled := func(w write) bool { return w.offset == regQueueRX+queueStep+ringControl && w.value&ringEnable != 0 }
-	receives := func(w write) bool { return w.offset == regRCTL && w.value&rctlEN != 0 }
+	enabled := func(w write) bool {
+		return w.offset == regQueueRX+queueStep+driver.RingControl && w.value&ringEnable != 0
+	}
+	receives := func(w write) bool { return w.offset == driver.RegRCTL && w.value&driver.RctlEN != 0 }
 	if !card.before(enabled, receives) {
 		t.Error("the receiver was switched on before its queues")
 	}
-	if got := card.Get(regRCTL); got&(rctlUPE|rctlMPE) != 0 || got&(rctlVFE|rctlSECRC|rctlBAM) != rctlVFE|rctlSECRC|rctlBAM {
+	if got := card.Get(driver.RegRCTL); got&(driver.RctlUPE|driver.RctlMPE) != 0 || got&(driver.RctlVFE|driver.RctlSECRC|driver.RctlBAM) != driver.RctlVFE|driver.RctlSECRC|driver.RctlBAM {
 		t.Errorf("RCTL is %#x", got)
 	}
 	if got := card.Get(regQueueRX + queueStep + rxSplit); got != rxSplitOne|rxSplitDrop|2 {
 		t.Errorf("SRRCTL of queue 1 is %#x", got)
 	}
-	if got := card.Get(regQueueRX + ringControl); got>>16&0x1f != 1 {
+	if got := card.Get(regQueueRX + driver.RingControl); got>>16&0x1f != 1 {
 		t.Errorf("WTHRESH to receive is %d, want 1", got>>16&0x1f)
 	}
-	if got := card.Get(regQueueTX + ringControl); got>>16&0x1f != 1 {
+	if got := card.Get(regQueueTX + driver.RingControl); got>>16&0x1f != 1 {
 		t.Errorf("WTHRESH to send is %d, want 1", got>>16&0x1f)
 	}
 	queues[0].Fill([]uint32{0, 1})
@@ -151,9 +153,11 @@ func TestOrder(t *testing.T) {
 		t.Fatal(err)
 	}
 	masked := func(w write) bool { return w.offset == regEIMC }
-	stopped := func(w write) bool { return w.offset == regRCTL && w.value == 0 }
-	off := func(w write) bool { return w.offset == regQueueTX+queueStep+ringControl && w.value&ringEnable == 0 }
-	reset := func(w write) bool { return w.offset == regCTRL && w.value&ctrlRST != 0 }
+	stopped := func(w write) bool { return w.offset == driver.RegRCTL && w.value == 0 }
+	off := func(w write) bool {
+		return w.offset == regQueueTX+queueStep+driver.RingControl && w.value&ringEnable == 0
+	}
+	reset := func(w write) bool { return w.offset == driver.RegCTRL && w.value&driver.CtrlRST != 0 }
 	if !card.before(masked, stopped) || !card.before(stopped, off) || !card.before(off, reset) || card.Master {
 		t.Errorf("not masked, stopped, switched off and reset in this order (bus master %v): %x", card.Master, card.writes)
 	}
@@ -190,7 +194,7 @@ func TestStuck(t *testing.T) {
 	card := newCard(t, 0x1521)
 	next := card.OnWrite
 	card.OnWrite = func(offset, value uint32) {
-		if offset == regQueueTX+ringControl {
+		if offset == regQueueTX+driver.RingControl {
 			value &^= ringEnable
 		}
 		next(offset, value)

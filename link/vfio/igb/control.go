@@ -1,141 +1,69 @@
 package igb
 
 import (
-	"encoding/binary"
 	"fmt"
 	"syscall"
 
-	"github.com/oobnet/oobnet/link"
 	"github.com/oobnet/oobnet/link/vfio/internal/bus"
 	"github.com/oobnet/oobnet/link/vfio/internal/driver"
 )
 
-// Status implements driver.Device (8.2.2).
-func (d *device) Status() driver.Status {
-	v := d.regs.Read32(regSTATUS)
-	if v == bus.AllOnes {
-		return driver.Status{Gone: true}
-	}
-	speeds := [4]int{10, 100, 1000, 1000}
-	return driver.Status{Up: v&statusLU != 0, FullDuplex: v&statusFD != 0, Speed: speeds[v>>statusSpeed&3]}
-}
-
 // causes are those that matter where there is one vector.
-const causes = causeRXDW | causeRXDMT0 | causeRXO | causeLSC
+const causes = causeRXDW | driver.CauseRXDMT0 | driver.CauseRXO | driver.CauseLSC
 
 // Arm implements driver.Device (7.3.2).
 func (d *device) Arm(queue int) {
-	if d.cfg.Interrupts == bus.MSIX {
-		d.regs.Write32(regEIMS, 1<<queue)
+	if d.Config.Interrupts == bus.MSIX {
+		d.Regs.Write32(regEIMS, 1<<queue)
 	} else {
-		d.regs.Write32(regIMS, causes)
+		d.Regs.Write32(driver.RegIMS, causes)
 	}
 }
 
 // Disarm implements driver.Device.
 func (d *device) Disarm(queue int) {
-	if d.cfg.Interrupts == bus.MSIX {
-		d.regs.Write32(regEIMC, 1<<queue)
+	if d.Config.Interrupts == bus.MSIX {
+		d.Regs.Write32(regEIMC, 1<<queue)
 	} else {
-		d.regs.Write32(regIMC, causes)
+		d.Regs.Write32(driver.RegIMC, causes)
 	}
 }
 
 // Cause implements driver.Device. Reading acknowledges; with MSI-X the message
 // itself has acknowledged its vector (EIAC).
 func (d *device) Cause() (c driver.Cause) {
-	v := d.regs.Read32(regICR)
+	v := d.Regs.Read32(driver.RegICR)
 	switch {
 	case v == bus.AllOnes:
 		return driver.DeviceGone
-	case v&causeLSC != 0:
+	case v&driver.CauseLSC != 0:
 		return driver.LinkChanged
 	}
 	return 0
 }
 
-// started says whether Start has programmed the NIC: before, settings are kept
-// for it.
-func (d *device) started() bool { return d.region.Memory != nil }
-
-// settle waits until the device has what was written before: writes are posted
-// on the bus, a read is not.
-func (d *device) settle() { d.regs.Read32(regSTATUS) }
-
 // SetFilter implements driver.Device.
 func (d *device) SetFilter(f *driver.Filter) error {
-	if len(f.Unicast) > maxUnicast {
-		return d.fail(fmt.Errorf("%d unicast addresses: the NIC compares %d beside its own: use Promiscuous", len(f.Unicast), maxUnicast))
+	if err := d.KeepFilter(f); err != nil || !d.Started() {
+		return err // Start will write it
 	}
-	d.filter = *f
-	if d.started() {
-		d.writeFilter()
-		d.regs.Write32(regRCTL, d.receiveControl())
-		d.settle()
-	}
+	d.WriteFilter()
+	d.Regs.Write32(driver.RegRCTL, d.receiveControl())
+	d.Settle()
 	return nil
-}
-
-// SetMAC implements driver.Device.
-func (d *device) SetMAC(mac link.MAC) error {
-	d.info.MAC = mac
-	d.writeAddress(0, mac)
-	d.settle()
-	return nil
-}
-
-// writeFilter writes addresses, multicast hash and VLAN table (7.1.2).
-func (d *device) writeFilter() {
-	f := &d.filter
-	for i := range addresses {
-		switch {
-		case i == 0:
-			d.writeAddress(0, d.info.MAC)
-		case i <= len(f.Unicast):
-			d.writeAddress(i, f.Unicast[i-1])
-		default:
-			d.regs.Write32(regRAH+8*uint32(i), 0)
-		}
-	}
-	var hash, vlans [tableWords]uint32
-	for _, mac := range f.Multicast {
-		// RCTL.MO is 0: bits 47 to 36 of the address.
-		h := binary.LittleEndian.Uint16(mac[4:]) >> 4
-		hash[h>>5] |= 1 << (h & 31)
-	}
-	vlans[0] = 1 // a tag with VLAN 0 is a priority
-	for _, id := range f.VLANs {
-		vlans[id>>5&(tableWords-1)] |= 1 << (id & 31)
-	}
-	for i := range uint32(tableWords) {
-		if f.AllVLANs {
-			vlans[i] = ^uint32(0)
-		}
-		d.regs.Write32(regMTA+4*i, hash[i])
-		for range d.chip.vlanWrites {
-			d.regs.Write32(regVFTA+4*i, vlans[i])
-		}
-	}
-}
-
-// writeAddress sets receive address i, valid (8.10.8, 8.10.9). The half without
-// the valid bit is written first.
-func (d *device) writeAddress(i int, mac link.MAC) {
-	d.regs.Write32(regRAL+8*uint32(i), binary.LittleEndian.Uint32(mac[:]))
-	d.regs.Write32(regRAH+8*uint32(i), uint32(binary.LittleEndian.Uint16(mac[4:]))|rahAV)
 }
 
 // SetFeatures implements driver.Device.
 func (d *device) SetFeatures(on driver.Features) error {
 	if err := d.checkFeatures(on); err != nil {
-		return d.fail(err)
+		return d.Fail(err)
 	}
-	d.info.On = on
-	d.info.RXHeadroom = d.headroom()
-	if d.started() {
+	d.About.On = on
+	d.About.RXHeadroom = d.headroom()
+	if d.Started() {
 		d.programFeatures()
 		d.programSpread()
-		d.settle()
+		d.Settle()
 	}
 	return nil
 }
@@ -154,55 +82,36 @@ func (d *device) Spread() driver.Spread { return d.spread }
 func (d *device) SetSpread(s *driver.Spread) error {
 	for i, q := range s.Table {
 		if int(q) >= len(d.queues) {
-			return d.fail(fmt.Errorf("entry %d of the RSS table is queue %d: there are %d, from 0: %w", i, q, len(d.queues), syscall.EINVAL))
+			return d.Fail(fmt.Errorf("entry %d of the RSS table is queue %d: there are %d, from 0: %w", i, q, len(d.queues), syscall.EINVAL))
 		}
 	}
 	d.spread = *s
-	if d.started() {
+	if d.Started() {
 		d.programSpread()
-		d.settle()
+		d.Settle()
 	}
 	return nil
 }
 
-// Count implements driver.Device (8.19). The low half of a pair is read first:
-// reading the high one clears both.
+// Count implements driver.Device.
 func (d *device) Count(c *driver.Counters) {
-	now := d.unread
-	d.unread = driver.Counters{}
-	sum := func(registers ...uint32) (n uint64) {
-		for _, r := range registers {
-			n += uint64(d.regs.Read32(r))
-		}
-		return n
+	d.TakeUnread(c)
+	read, drops := d.ReadCounters(), d.readDrops()
+	read.RXMissed = uint64(d.Regs.Read32(driver.RegMPC))
+	if d.Status().Gone {
+		return // what was read says nothing
 	}
-	pair := func(low, high uint32) uint64 {
-		v := uint64(d.regs.Read32(low))
-		return v | uint64(d.regs.Read32(high))<<32
-	}
-	if !d.Status().Gone {
-		read := driver.Counters{
-			RXPackets: sum(regGPRC), RXBytes: pair(regGORCL, regGORCH), RXMulticast: sum(regMPRC), RXBroadcast: sum(regBPRC),
-			TXPackets: sum(regGPTC), TXBytes: pair(regGOTCL, regGOTCH), RXMissed: sum(regMPC),
-			RXErrors: sum(regCRCERRS, regALGNERRC, regRXERRC, regRUC, regRFC, regROC, regRJC),
-			TXErrors: sum(regECOL, regLATECOL),
-		}
-		drops := d.readDrops()
-		if !d.Status().Gone { // and was not on the way
-			d.missed(&read, drops)
-			now.Add(&read)
-		}
-	}
-	c.Add(&now)
+	d.missed(&read, drops)
+	c.Add(&read)
 }
 
 // readDrops returns what found no descriptor, by queue (RQDPC).
 func (d *device) readDrops() (drops [16]uint32) {
 	for i := range d.queues {
 		at := regQueueRX + queueStep*uint32(i) + rxDropped
-		drops[i] = d.regs.Read32(at)
+		drops[i] = d.Regs.Read32(at)
 		if d.chip.dropsStay {
-			d.regs.Write32(at, 0)
+			d.Regs.Write32(at, 0)
 		}
 	}
 	return drops

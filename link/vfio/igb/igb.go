@@ -2,7 +2,9 @@
 // I210.
 //
 // Reading order: this file (which NICs, life), registers.go, init.go,
-// receive.go, transmit.go, control.go (filters, RSS, counters, interrupts), time.go. Each
+// receive.go, transmit.go, control.go (filters, RSS, counters, interrupts),
+// time.go; what all gigabit NICs have in common is in internal/driver, gigabit.go
+// first. Each
 // step names the section that it follows: "82576", "I350" and "I210" are the
 // datasheets (320961, 334027, 333016); sections without a name are the 82576's.
 //
@@ -11,12 +13,10 @@
 package igb
 
 import (
-	"errors"
 	"fmt"
 	"runtime"
 	"sync/atomic"
 	"syscall"
-	"time"
 
 	"github.com/oobnet/oobnet/link"
 	"github.com/oobnet/oobnet/link/vfio/internal/bus"
@@ -72,29 +72,14 @@ func list() (l []driver.Model) {
 	return l
 }
 
-// frameOverhead is what a frame has beside the MTU on the wire, bytes: header,
-// one tag, check sequence.
-const frameOverhead = 14 + 4 + 4
-
-// maxUnicast is how many addresses beside its own the NIC is given: firmware may
-// use the last of 16.
-const maxUnicast = 14
-
 type device struct {
-	bus    bus.Bus
-	regs   *bus.Registers
+	driver.Gigabit
 	chip   *chip
-	cfg    driver.Config
-	info   driver.Info
-	region driver.Region
 	queues []queue
 	// reading is set by a receive side while it reads the clock, of which the
 	// registers are one for all.
 	reading atomic.Bool
-	ctrl    uint32          // CTRL without its one-shot bits
-	filter  driver.Filter   // for Restart
-	spread  driver.Spread   // for Restart
-	unread  driver.Counters // from before a restart, for the next Count
+	spread  driver.Spread // for Restart
 }
 
 var (
@@ -103,41 +88,41 @@ var (
 )
 
 func open(b bus.Bus, m driver.Model, cfg driver.Config) (driver.Device, error) {
-	d := &device{bus: b, cfg: cfg}
+	d := &device{Gigabit: driver.Gigabit{Bus: b, Config: cfg}}
 	for _, known := range models {
 		if known.device == m.Device {
-			d.chip = known.chip
+			d.chip, d.VLANWrites = known.chip, known.chip.vlanWrites
 		}
 	}
-	d.info = driver.Info{
-		Driver: "igb", Model: m.Name, Queues: d.countQueues(), MaxMTU: maxFrame - frameOverhead, MaxUnicast: maxUnicast,
+	d.About = driver.Info{
+		Driver: "igb", Model: m.Name, Queues: d.countQueues(), MaxMTU: maxFrame - driver.FrameOverhead, MaxUnicast: driver.MaxUnicast,
 		RXDescriptors: cfg.RXDescriptors, TXDescriptors: cfg.TXDescriptors, On: cfg.Features,
 		Supported:  driver.RXChecksum | driver.TXChecksum | driver.VLANStrip | driver.VLANInsert | driver.RXTime,
 		RXHeadroom: d.headroom(),
 	}
-	if d.info.Queues > 1 {
-		d.info.Supported |= driver.RSS
+	if d.About.Queues > 1 {
+		d.About.Supported |= driver.RSS
 	}
 	if err := d.check(); err != nil {
-		return nil, d.fail(err)
+		return nil, d.Fail(err)
 	}
-	d.queues = make([]queue, d.info.Queues)
+	d.queues = make([]queue, d.About.Queues)
 	d.spread.Key = defaultKey
 	for i := range d.spread.Table {
-		d.spread.Table[i] = uint8(i % d.info.Queues)
+		d.spread.Table[i] = uint8(i % d.About.Queues)
 	}
 	var err error
-	if d.regs, err = b.Registers(0, registersSize); err != nil {
-		return nil, d.fail(err)
+	if d.Regs, err = b.Registers(0, registersSize); err != nil {
+		return nil, d.Fail(err)
 	}
 	if err := d.reset(); err != nil {
-		return nil, d.fail(err)
+		return nil, d.Fail(err)
 	}
-	if mode := d.regs.Read32(regCTRLEXT) & ctrlextMode; mode != ctrlextCopper {
-		return nil, d.fail(fmt.Errorf("its port is not a copper one (mode %d): %w", mode>>22, link.ErrNotSupported))
+	if mode := d.Regs.Read32(regCTRLEXT) & ctrlextMode; mode != ctrlextCopper {
+		return nil, d.Fail(fmt.Errorf("its port is not a copper one (mode %d): %w", mode>>22, link.ErrNotSupported))
 	}
-	if d.info.MAC, err = d.readMAC(); err != nil {
-		return nil, d.fail(err)
+	if d.About.MAC, err = d.ComparedMAC(); err != nil {
+		return nil, d.Fail(err)
 	}
 	var former driver.Counters
 	d.Count(&former) // what the last process has left is not ours
@@ -147,22 +132,20 @@ func open(b bus.Bus, m driver.Model, cfg driver.Config) (driver.Device, error) {
 	return d, nil
 }
 
-func (d *device) fail(err error) error { return fmt.Errorf("igb: %s: %w", d.bus.Name(), err) }
-
 // countQueues says how many queues there are to be. By default it is one a
 // processor: a queue that shares its processor with another spreads nothing.
 func (d *device) countQueues() int {
-	if d.cfg.Queues != 0 {
-		return d.cfg.Queues
+	if d.Config.Queues != 0 {
+		return d.Config.Queues
 	}
 	return max(1, min(d.mostQueues(), runtime.GOMAXPROCS(0)))
 }
 
 // mostQueues is what NIC and interrupts allow.
 func (d *device) mostQueues() int {
-	switch d.cfg.Interrupts {
+	switch d.Config.Interrupts {
 	case bus.MSIX:
-		return min(d.chip.queues, d.bus.Vectors(bus.MSIX))
+		return min(d.chip.queues, d.Bus.Vectors(bus.MSIX))
 	case bus.None:
 		return d.chip.queues
 	}
@@ -171,34 +154,31 @@ func (d *device) mostQueues() int {
 
 // check refuses what the NIC cannot do.
 func (d *device) check() error {
-	if err := d.info.SettleRings(); err != nil {
+	if err := d.About.SettleRings(); err != nil {
 		return err
 	}
 	switch {
-	case d.info.Queues > d.mostQueues():
-		return fmt.Errorf("%d queues: the %s has %d with %v", d.info.Queues, d.info.Model, d.mostQueues(), d.cfg.Interrupts)
-	case d.cfg.MTU > d.info.MaxMTU:
-		return fmt.Errorf("MTU %d: the %s carries at most %d", d.cfg.MTU, d.info.Model, d.info.MaxMTU)
+	case d.About.Queues > d.mostQueues():
+		return fmt.Errorf("%d queues: the %s has %d with %v: %w", d.About.Queues, d.About.Model, d.mostQueues(), d.Config.Interrupts, link.ErrNotSupported)
+	case d.Config.MTU > d.About.MaxMTU:
+		return fmt.Errorf("MTU %d: the %s carries at most %d", d.Config.MTU, d.About.Model, d.About.MaxMTU)
 	}
-	return d.checkFeatures(d.cfg.Features)
+	return d.checkFeatures(d.Config.Features)
 }
 
 func (d *device) checkFeatures(f driver.Features) error {
-	if (f^d.info.On)&driver.RXTime != 0 && d.started() {
+	if (f^d.About.On)&driver.RXTime != 0 && d.Started() {
 		return fmt.Errorf("receive times are switched before frames flow: open the device with them, or without: %w", link.ErrNotSupported)
 	}
-	return d.info.CheckFeatures(f)
+	return d.About.CheckFeatures(f)
 }
-
-// Info implements driver.Device.
-func (d *device) Info() driver.Info { return d.info }
 
 // Start implements driver.Device: 4.5.9, 4.5.10.
 func (d *device) Start(region driver.Region) ([]driver.Queue, error) {
-	d.region = region
+	d.Region = region
 	for i := range d.queues {
 		if err := d.queues[i].init(d, i); err != nil {
-			return nil, d.fail(err)
+			return nil, d.Fail(err)
 		}
 	}
 	d.program()
@@ -206,49 +186,45 @@ func (d *device) Start(region driver.Region) ([]driver.Queue, error) {
 		d.queues[i].pointReceive()
 		d.queues[i].pointSend()
 	}
-	if err := d.bus.BusMaster(true); err != nil {
-		return nil, d.fail(err)
+	if err := d.Bus.BusMaster(true); err != nil {
+		return nil, d.Fail(err)
 	}
 	queues := make([]driver.Queue, len(d.queues))
 	for i := range d.queues {
 		q := &d.queues[i]
 		if !q.enable(q.rxAt, rxThresholds) || !q.enable(q.txAt, txThresholds) {
-			return nil, d.fail(fmt.Errorf("queue %d did not start in %v: %w", i, queueWait, syscall.EIO))
+			return nil, d.Fail(fmt.Errorf("queue %d did not start in %v: %w", i, queueWait, syscall.EIO))
 		}
 		queues[i] = q
 	}
-	d.regs.Write32(regRCTL, d.receiveControl())
+	d.Regs.Write32(driver.RegRCTL, d.receiveControl())
 	return queues, nil
 }
 
 // Restart implements driver.Device. Frames that come for a queue that has not
 // restarted its ring yet are dropped.
 func (d *device) Restart() error {
-	d.Count(&d.unread) // the reset clears the registers
+	d.Count(&d.Unread) // the reset clears the registers
 	if err := d.reset(); err != nil {
-		return d.fail(err)
+		return d.Fail(err)
 	}
 	d.program()
-	if err := d.bus.BusMaster(true); err != nil {
-		return d.fail(err)
+	if err := d.Bus.BusMaster(true); err != nil {
+		return d.Fail(err)
 	}
-	d.regs.Write32(regRCTL, d.receiveControl())
+	d.Regs.Write32(driver.RegRCTL, d.receiveControl())
 	return nil
 }
-
-// drainWait bounds how long frames on the transmit rings may take to leave: 512
-// full frames take 6 ms at 1 Gbit/s, and 10 Mbit/s half-way.
-const drainWait = 200 * time.Millisecond
 
 // Stop implements driver.Device: interrupts, receiver, what is to be sent,
 // queues, DMA, reset (4.5.9.2, 4.5.10.2).
 func (d *device) Stop() error {
 	d.maskAll()
-	d.regs.Write32(regRCTL, 0)
+	d.Regs.Write32(driver.RegRCTL, 0)
 	if d.Status().Up {
-		d.until(drainWait, func() bool {
+		d.Until(driver.DrainWait, func() bool {
 			for i := range d.queues {
-				if at := d.queues[i].txAt; d.regs.Read32(at+ringHead) != d.regs.Read32(at+ringTail) {
+				if at := d.queues[i].txAt; d.Regs.Read32(at+driver.RingHead) != d.Regs.Read32(at+driver.RingTail) {
 					return false
 				}
 			}
@@ -256,14 +232,7 @@ func (d *device) Stop() error {
 		})
 	}
 	if err := d.reset(); err != nil {
-		return d.fail(err)
+		return d.Fail(err)
 	}
 	return nil
-}
-
-var errGone = errors.New("its registers read as all ones: the device is gone or powered off")
-
-// until is driver.Until.
-func (d *device) until(limit time.Duration, came func() bool) bool {
-	return driver.Until(d.regs, regSTATUS, limit, came)
 }

@@ -65,18 +65,18 @@ func TestOneVector(t *testing.T) {
 			t.Errorf("%v: the NIC is in the mode of MSI-X", kind)
 		}
 		d.Arm(0)
-		if got := card.Get(regIMS); got != causes {
+		if got := card.Get(driver.RegIMS); got != causes {
 			t.Errorf("%v: IMS is %#x, want %#x", kind, got, causes)
 		}
-		card.Set(regICR, causeRXDW|causeLSC)
+		card.Set(driver.RegICR, causeRXDW|driver.CauseLSC)
 		if got := d.Cause(); got != driver.LinkChanged {
 			t.Errorf("%v: cause %v", kind, got)
 		}
-		card.Set(regICR, causeRXDW)
+		card.Set(driver.RegICR, causeRXDW)
 		if got := d.Cause(); got != 0 {
 			t.Errorf("%v: cause %v of a frame", kind, got)
 		}
-		card.Set(regICR, bus.AllOnes)
+		card.Set(driver.RegICR, bus.AllOnes)
 		if got := d.Cause(); got != driver.DeviceGone {
 			t.Errorf("%v: cause %v of a device that is gone", kind, got)
 		}
@@ -92,11 +92,11 @@ func TestVLANWrites(t *testing.T) {
 		if err := d.SetFilter(&driver.Filter{VLANs: []uint16{100}}); err != nil {
 			t.Fatal(err)
 		}
-		got := card.to(regVFTA + 4*3)
+		got := card.to(driver.RegVFTA + 4*3)
 		if len(got) != want || got[0] != 1<<4 {
 			t.Errorf("%04x: VLAN 100 was written as %x, %d times, want %d", device, got, len(got), want)
 		}
-		if first := card.Get(regVFTA); first != 1 {
+		if first := card.Get(driver.RegVFTA); first != 1 {
 			t.Errorf("%04x: the table's first word is %#x: VLAN 0 is a priority", device, first)
 		}
 		strip := card.Get(regQueueRX + rxStrip)
@@ -115,29 +115,29 @@ func TestFilterTables(t *testing.T) {
 	if err := d.SetFilter(&f); err != nil {
 		t.Fatal(err)
 	}
-	if low, high := card.Get(regRAL+8), card.Get(regRAH+8); low != 0x03020102 || high != 0x0504|rahAV {
+	if low, high := card.Get(driver.RegRAL+8), card.Get(driver.RegRAH+8); low != 0x03020102 || high != 0x0504|driver.RahAV {
 		t.Errorf("the second address is %#x %#x", low, high)
 	}
-	if high := card.Get(regRAH + 16); high&rahAV != 0 {
+	if high := card.Get(driver.RegRAH + 16); high&driver.RahAV != 0 {
 		t.Error("a third address is valid")
 	}
 	const hash = 0x341 // the address's last 12 bits, 0x3412 >> 4
-	if got := card.Get(regMTA + 4*(hash>>5)); got != 1<<(hash&31) {
+	if got := card.Get(driver.RegMTA + 4*(hash>>5)); got != 1<<(hash&31) {
 		t.Errorf("the group's word is %#x", got)
 	}
-	if got := card.Get(regRCTL); got&rctlMPE == 0 || got&rctlUPE != 0 {
+	if got := card.Get(driver.RegRCTL); got&driver.RctlMPE == 0 || got&driver.RctlUPE != 0 {
 		t.Errorf("RCTL is %#x, want all multicast", got)
 	}
-	if got := card.Get(regVFTA + 4*127); got != bus.AllOnes {
+	if got := card.Get(driver.RegVFTA + 4*127); got != bus.AllOnes {
 		t.Errorf("the last word of the VLAN table is %#x", got)
 	}
-	if err := d.SetFilter(&driver.Filter{Unicast: make([]link.MAC, maxUnicast+1)}); err == nil || !strings.Contains(err.Error(), "Promiscuous") {
+	if err := d.SetFilter(&driver.Filter{Unicast: make([]link.MAC, driver.MaxUnicast+1)}); err == nil || !strings.Contains(err.Error(), "Promiscuous") {
 		t.Errorf("too many addresses: %v", err)
 	}
 	if err := d.SetMAC(link.MAC{2, 0, 0, 0, 0, 9}); err != nil {
 		t.Fatal(err)
 	}
-	if high := card.Get(regRAH); high != 0x0900|rahAV {
+	if high := card.Get(driver.RegRAH); high != 0x0900|driver.RahAV {
 		t.Errorf("after SetMAC the address's upper half is %#x: valid is bit 31", high)
 	}
 }
@@ -155,7 +155,7 @@ func TestSpreadRegisters(t *testing.T) {
 	if got := card.Get(regMRQC); got&7 != mrqcRSS || got&mrqcIPv4UDP == 0 {
 		t.Errorf("MRQC is %#x", got)
 	}
-	if got := card.Get(regRXCSUM); got&rxcsumPCSD == 0 {
+	if got := card.Get(driver.RegRXCSUM); got&rxcsumPCSD == 0 {
 		t.Errorf("RXCSUM is %#x: RSS wants the hash in the descriptor", got)
 	}
 	if err := d.SetFeatures(0); err != nil {
@@ -173,7 +173,7 @@ func TestDescriptors(t *testing.T) {
 	_, queues := card.start(driver.Config{Queues: 2, Interrupts: bus.MSIX, Features: driver.TXChecksum})
 	q := queues[1]
 	ring := func(at uint32, n int) []byte {
-		return card.At(uint64(card.Get(at+ringLow))|uint64(card.Get(at+ringHigh))<<32, n*driver.DescriptorSize)
+		return card.At(uint64(card.Get(at+driver.RingLow))|uint64(card.Get(at+driver.RingHigh))<<32, n*driver.DescriptorSize)
 	}
 	q.Fill([]uint32{33})
 	rx := ring(regQueueRX+queueStep, 1)
@@ -183,10 +183,10 @@ func TestDescriptors(t *testing.T) {
 	if got := binary.LittleEndian.Uint64(rx[8:]); got != 0 {
 		t.Errorf("its second word is %#x, want 0", got)
 	}
-	if got := card.Get(regQueueRX + queueStep + ringTail); got != 1 {
+	if got := card.Get(regQueueRX + queueStep + driver.RingTail); got != 1 {
 		t.Errorf("its tail is %d", got)
 	}
-	if got := card.Get(regQueueRX + ringTail); got != 0 {
+	if got := card.Get(regQueueRX + driver.RingTail); got != 0 {
 		t.Errorf("queue 0's tail is %d", got)
 	}
 
@@ -202,11 +202,11 @@ func TestDescriptors(t *testing.T) {
 	if n := q.Send([]link.Frame{plain, offload, again}); n != 3 {
 		t.Fatalf("Send took %d of 3", n)
 	}
-	if got := card.Get(regQueueTX + queueStep + ringTail); got != 0 {
+	if got := card.Get(regQueueTX + queueStep + driver.RingTail); got != 0 {
 		t.Errorf("Send has rung the doorbell: %d", got)
 	}
 	q.Flush()
-	if got := card.Get(regQueueTX + queueStep + ringTail); got != 4 {
+	if got := card.Get(regQueueTX + queueStep + driver.RingTail); got != 4 {
 		t.Errorf("the tail is %d, want 4: three frames and a context", got)
 	}
 	tx := ring(regQueueTX+queueStep, 4)
@@ -243,7 +243,7 @@ func TestReceived(t *testing.T) {
 	d, queues := card.start(driver.Config{Queues: 1, Features: driver.RXChecksum | driver.VLANStrip | driver.VLANInsert, RXDescriptors: 16})
 	q := queues[0]
 	q.Fill([]uint32{0, 1, 2, 3, 4, 5, 6})
-	ring := card.At(uint64(card.Get(regQueueRX+ringLow))|uint64(card.Get(regQueueRX+ringHigh))<<32, 16*driver.DescriptorSize)
+	ring := card.At(uint64(card.Get(regQueueRX+driver.RingLow))|uint64(card.Get(regQueueRX+driver.RingHigh))<<32, 16*driver.DescriptorSize)
 	const ip, l4, eop, vlan = 1 << 6, 1 << 5, 1 << 1, 1 << 3
 	for i, w := range []struct {
 		status      uint32
@@ -279,7 +279,7 @@ func TestReceived(t *testing.T) {
 	if _, invalid := q.Lost(); invalid != 3 {
 		t.Errorf("%d frames were dropped, want 3", invalid)
 	}
-	if got := card.Get(regQueueRX + ringTail); got != 10 {
+	if got := card.Get(regQueueRX + driver.RingTail); got != 10 {
 		t.Errorf("the tail is %d, want 10: the buffers of the dropped are on the ring again", got)
 	}
 	// The ring of 16 takes 15.
@@ -287,7 +287,7 @@ func TestReceived(t *testing.T) {
 		t.Errorf("Fill took %d, want 12", n)
 	}
 
-	card.Set(regMPC, 3)
+	card.Set(driver.RegMPC, 3)
 	card.Set(regQueueRX+rxDropped, 4)
 	var c driver.Counters
 	d.Count(&c)

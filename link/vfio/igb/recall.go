@@ -5,11 +5,11 @@ import "github.com/oobnet/oobnet/link/vfio/internal/driver"
 var _ driver.Recaller = (*queue)(nil)
 
 // PauseReceive implements driver.Recaller: 4.5.9.2, dynamic disabling of a queue.
-func (q *queue) PauseReceive() { q.regs.Write32(q.rxAt+ringControl, 0) }
+func (q *queue) PauseReceive() { q.regs.Write32(q.rxAt+driver.RingControl, 0) }
 
 // Paused implements driver.Recaller: the bit is clear when all that was under way
 // is in memory.
-func (q *queue) Paused() bool { return q.regs.Read32(q.rxAt+ringControl)&ringEnable == 0 }
+func (q *queue) Paused() bool { return q.regs.Read32(q.rxAt+driver.RingControl)&ringEnable == 0 }
 
 // ResumeReceive implements driver.Recaller.
 func (q *queue) ResumeReceive(from uint32, bufs []uint32) (n int) {

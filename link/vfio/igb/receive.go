@@ -55,18 +55,19 @@ var _ driver.Queue = (*queue)(nil)
 
 // init makes both rings of queue i.
 func (q *queue) init(d *device, i int) error {
-	q.dev, q.regs, q.mem, q.longest = d, d.regs, d.region.Memory, uint16(d.cfg.MTU+frameOverhead-4)
+	q.dev, q.regs, q.mem, q.longest = d, d.Regs, d.Region.Memory, uint16(d.Config.MTU+driver.FrameOverhead-4)
 	q.rxAt, q.txAt = regQueueRX+queueStep*uint32(i), regQueueTX+queueStep*uint32(i)
-	if err := q.RXRing.Make(d.bus, d.regs, d.region, d.info.RXDescriptors, q.rxAt+ringTail, rxDone); err != nil {
+	if err := q.RXRing.Make(d.Bus, d.Regs, d.Region, d.About.RXDescriptors, q.rxAt, rxDone); err != nil {
 		return err
 	}
-	return q.TXRing.Make(d.bus, d.regs, d.region, d.info.TXDescriptors, q.txAt+ringTail, txReport, txDone)
+	return q.TXRing.Make(d.Bus, d.Regs, d.Region, d.About.TXDescriptors, q.txAt, txReport, txDone)
 }
 
 // pointReceive points the device at an empty ring, which is not enabled yet:
 // 4.5.9. Of several queues one that is full holds up no other.
 func (q *queue) pointReceive() {
-	q.point(q.rxAt, &q.RXRing)
+	q.regs.Write32(q.rxAt+driver.RingControl, 0)
+	q.RXRing.Point()
 	split := uint32(rxSplitOne) | uint32(1<<q.Shift())>>rxSplitKiB
 	if len(q.dev.queues) > 1 {
 		split |= rxSplitDrop
@@ -77,25 +78,11 @@ func (q *queue) pointReceive() {
 	q.regs.Write32(q.rxAt+rxSplit, split)
 }
 
-// point writes where a ring lies.
-func (q *queue) point(at uint32, ring interface {
-	Place() (iova uint64, size int)
-}) {
-	r := q.regs
-	iova, size := ring.Place()
-	r.Write32(at+ringControl, 0)
-	r.Write32(at+ringLow, uint32(iova))
-	r.Write32(at+ringHigh, uint32(iova>>32))
-	r.Write32(at+ringLength, uint32(size))
-	r.Write32(at+ringHead, 0)
-	r.Write32(at+ringTail, 0)
-}
-
 // enable lets a ring go. Its doorbell may be rung only when the device says that
 // it has (4.5.9): until then it would be lost.
 func (q *queue) enable(at, control uint32) bool {
-	q.regs.Write32(at+ringControl, control|ringEnable)
-	return q.dev.until(queueWait, func() bool { return q.regs.Read32(at+ringControl)&ringEnable != 0 })
+	q.regs.Write32(at+driver.RingControl, control|ringEnable)
+	return q.dev.Until(queueWait, func() bool { return q.regs.Read32(at+driver.RingControl)&ringEnable != 0 })
 }
 
 // Receive implements driver.Queue.
@@ -119,7 +106,7 @@ func (q *queue) Receive(frames []link.Frame) int {
 			dropped++
 			continue
 		}
-		frames[n] = link.Frame{Index: buffer, Off: off, Len: length, Meta: link.Meta{Flags: checksums(w), Time: at}}
+		frames[n] = link.Frame{Index: buffer, Off: off, Len: length, Meta: link.Meta{Flags: driver.Checksums(w, rxIP, rxL4, rxBadIP|rxBadL4), Time: at}}
 		if strip && w&rxTagged != 0 {
 			frames[n].VLAN = uint16(w >> rxTag)
 			frames[n].Flags |= link.FlagVLANStripped
@@ -131,20 +118,6 @@ func (q *queue) Receive(frames []link.Frame) int {
 		q.RingRX()
 	}
 	return n
-}
-
-// checksums says what the device found (7.1.11): good only if it looked at both,
-// bad if one is.
-func checksums(w uint64) link.Flags {
-	switch {
-	case w&(rxIP|rxL4) == 0:
-		return 0
-	case w&(rxBadIP|rxBadL4) != 0:
-		return link.FlagChecksumBad
-	case w&(rxIP|rxL4) == rxIP|rxL4:
-		return link.FlagChecksumGood
-	}
-	return 0
 }
 
 // RestartReceive implements driver.Queue.
@@ -163,7 +136,7 @@ func (q *queue) receiveAgain(bufs []uint32) {
 	q.enable(q.rxAt, rxThresholds)
 	q.Fill(bufs)
 	// A read waits for the writes before it: from here on the device receives.
-	q.regs.Read32(regSTATUS)
+	q.regs.Read32(driver.RegSTATUS)
 }
 
 // Lost implements driver.Queue.

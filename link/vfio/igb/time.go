@@ -34,7 +34,7 @@ const (
 
 // headroom is what the NIC writes before a frame, bytes.
 func (d *device) headroom() int {
-	if d.info.On&driver.RXTime == 0 || d.chip.clock == clock82576 {
+	if d.About.On&driver.RXTime == 0 || d.chip.clock == clock82576 {
 		return 0
 	}
 	return stampRoom
@@ -42,8 +42,8 @@ func (d *device) headroom() int {
 
 // programTime starts the clock and says which frames are to have a time.
 func (d *device) programTime() {
-	r := d.regs
-	if d.info.On&driver.RXTime == 0 {
+	r := d.Regs
+	if d.About.On&driver.RXTime == 0 {
 		r.Write32(regTSYNCRX, 0)
 		return
 	}
@@ -93,7 +93,7 @@ type reference struct {
 // stamp returns what stands before the frame in a buffer, bytes, and its time; 0
 // if that cannot be told now.
 func (q *queue) stamp(w uint64, buffer uint32) (room uint16, at int64) {
-	kind, timed := q.dev.chip.clock, q.dev.info.On&driver.RXTime != 0
+	kind, timed := q.dev.chip.clock, q.dev.About.On&driver.RXTime != 0
 	var low, high uint32
 	switch {
 	case kind == clock82576 && w&rxStamp != 0 && timed:
@@ -122,11 +122,11 @@ func (ref *reference) refresh(d *device) {
 		return
 	}
 	if d.chip.clock != clock82576 {
-		d.regs.Read32(regSYSTIMR) // freezes the words above it
+		d.Regs.Read32(regSYSTIMR) // freezes the words above it
 	}
-	low := d.regs.Read32(regSYSTIML)
+	low := d.Regs.Read32(regSYSTIML)
 	host := clock.Now() // between the two: the low word's moment is that of the freezing
-	ref.nic = d.chip.clock.nanoseconds(low, d.regs.Read32(regSYSTIMH))
+	ref.nic = d.chip.clock.nanoseconds(low, d.Regs.Read32(regSYSTIMH))
 	ref.host, ref.known = host, true
 	d.reading.Store(false)
 }

@@ -20,7 +20,7 @@ const (
 
 // receiveRing is the ring of queue 0 as the device sees it.
 func (c *card) receiveRing() []byte {
-	return c.At(uint64(c.Get(regQueueRX+ringLow))|uint64(c.Get(regQueueRX+ringHigh))<<32, 16*driver.DescriptorSize)
+	return c.At(uint64(c.Get(regQueueRX+driver.RingLow))|uint64(c.Get(regQueueRX+driver.RingHigh))<<32, 16*driver.DescriptorSize)
 }
 
 // arrive plays the device: it completes a descriptor.

@@ -31,7 +31,10 @@ const (
 )
 
 // pointSend points the device at an empty ring, which is not enabled yet: 4.5.10.
-func (q *queue) pointSend() { q.point(q.txAt, &q.TXRing) }
+func (q *queue) pointSend() {
+	q.regs.Write32(q.txAt+driver.RingControl, 0)
+	q.TXRing.Point()
+}
 
 // Send implements driver.Queue.
 //

@@ -2,10 +2,8 @@ package driver
 
 import (
 	"fmt"
-	"time"
 
 	"github.com/oobnet/oobnet/link"
-	"github.com/oobnet/oobnet/link/vfio/internal/bus"
 )
 
 // Limits of a ring: lengths are multiples of 128 bytes, so of 8 descriptors (SDM
@@ -42,21 +40,4 @@ func (i *Info) CheckFeatures(f Features) error {
 		return fmt.Errorf("stripping and inserting VLAN tags is one switch of this NIC: ask for both or for none: %w", link.ErrNotSupported)
 	}
 	return nil
-}
-
-// pollPause is between two looks at a register that takes its time.
-const pollPause = 100 * time.Microsecond
-
-// Until polls a condition, for at most limit, and says whether it came true. It
-// ends early if the device is gone: then a register that is never all ones, as
-// the status is, reads so.
-func Until(regs *bus.Registers, status uint32, limit time.Duration, came func() bool) bool {
-	for end := time.Now().Add(limit); ; time.Sleep(pollPause) {
-		switch {
-		case came():
-			return true
-		case time.Now().After(end), regs.Read32(status) == bus.AllOnes:
-			return false
-		}
-	}
 }

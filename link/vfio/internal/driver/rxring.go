@@ -24,23 +24,23 @@ type RXRing struct {
 	head    uint32 // next that Next looks at
 	tail    uint32 // next that Fill writes
 	done    uint64 // bit of the second word
-	tailAt  uint32 // register
+	at      uint32 // where its registers begin
 	base    uint64 // IOVA of buffer 0
 	shift   uint
 	iova    uint64 // of the ring
 }
 
-// Make makes the ring, of so many descriptors, a power of two. doorbell is the
-// register of its tail, done the bit by which the device says that it has written
-// a descriptor.
-func (r *RXRing) Make(b bus.Bus, regs *bus.Registers, region Region, descriptors int, doorbell uint32, done uint64) error {
+// Make makes the ring, of so many descriptors, a power of two. at is where its
+// registers begin, done the bit by which the device says that it has written a
+// descriptor.
+func (r *RXRing) Make(b bus.Bus, regs *bus.Registers, region Region, descriptors int, at uint32, done uint64) error {
 	mem, err := b.Alloc(descriptors * DescriptorSize)
 	if err != nil {
 		return err
 	}
 	*r = RXRing{
 		regs: regs, words: bus.Words(mem.Bytes), buffers: make([]uint32, descriptors), mask: uint32(descriptors) - 1,
-		done: done, tailAt: doorbell, base: region.IOVA, shift: shiftOf(region.Layout()), iova: mem.IOVA,
+		done: done, at: at, base: region.IOVA, shift: shiftOf(region.Layout()), iova: mem.IOVA,
 	}
 	return nil
 }
@@ -53,8 +53,17 @@ func shiftOf(layout link.Layout) (shift uint) {
 	return shift
 }
 
-// Place returns where the ring lies for the device, and its size, bytes.
-func (r *RXRing) Place() (iova uint64, size int) { return r.iova, len(r.buffers) * DescriptorSize }
+// Point points the device at the ring, which is empty.
+func (r *RXRing) Point() { point(r.regs, r.at, r.iova, len(r.buffers)) }
+
+// point writes where a ring lies.
+func point(regs *bus.Registers, at uint32, iova uint64, descriptors int) {
+	regs.Write32(at+RingLow, uint32(iova))
+	regs.Write32(at+RingHigh, uint32(iova>>32))
+	regs.Write32(at+RingLength, uint32(descriptors*DescriptorSize))
+	regs.Write32(at+RingHead, 0)
+	regs.Write32(at+RingTail, 0)
+}
 
 // Shift is the logarithm of the size of a buffer.
 func (r *RXRing) Shift() uint { return r.shift }
@@ -95,7 +104,7 @@ func (r *RXRing) Post(b uint32) {
 }
 
 // RingRX tells the device what was posted.
-func (r *RXRing) RingRX() { r.regs.Write32(r.tailAt, r.tail&r.mask) }
+func (r *RXRing) RingRX() { r.regs.Write32(r.at+RingTail, r.tail&r.mask) }
 
 // Fill implements Queue. One descriptor stays free: head equal to tail is an
 // empty ring to the device.

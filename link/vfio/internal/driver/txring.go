@@ -28,30 +28,30 @@ type TXRing struct {
 	// report and finished are bits of the second word: ours, that asks for the
 	// other, and the device's.
 	report, finished uint64
-	tailAt           uint32 // register
+	at               uint32 // where its registers begin
 	base             uint64 // IOVA of buffer 0
 	shift            uint
 	iova             uint64 // of the ring
 }
 
-// Make makes the ring, of so many descriptors, a power of two. doorbell is the
-// register of its tail; report and finished are the bits that ask the device to
+// Make makes the ring, of so many descriptors, a power of two. at is where its
+// registers begin; report and finished are the bits that ask the device to
 // say that a descriptor is done with, and that say it.
-func (t *TXRing) Make(b bus.Bus, regs *bus.Registers, region Region, descriptors int, doorbell uint32, report, finished uint64) error {
+func (t *TXRing) Make(b bus.Bus, regs *bus.Registers, region Region, descriptors int, at uint32, report, finished uint64) error {
 	mem, err := b.Alloc(descriptors * DescriptorSize)
 	if err != nil {
 		return err
 	}
 	*t = TXRing{
 		regs: regs, words: bus.Words(mem.Bytes), buffers: make([]uint32, descriptors), end: make([]uint32, descriptors),
-		mask: uint32(descriptors) - 1, report: report, finished: finished, tailAt: doorbell,
+		mask: uint32(descriptors) - 1, report: report, finished: finished, at: at,
 		base: region.IOVA, shift: shiftOf(region.Layout()), iova: mem.IOVA,
 	}
 	return nil
 }
 
-// Place returns where the ring lies for the device, and its size, bytes.
-func (t *TXRing) Place() (iova uint64, size int) { return t.iova, len(t.buffers) * DescriptorSize }
+// Point points the device at the ring, which is empty.
+func (t *TXRing) Point() { point(t.regs, t.at, t.iova, len(t.buffers)) }
 
 // Room says whether n more descriptors fit.
 //
@@ -90,7 +90,7 @@ func (t *TXRing) Flush() {
 	t.words[2*last+1] |= bus.LE64(t.report)
 	t.end[t.flushed&t.mask] = t.tail
 	t.flushed = t.tail
-	t.regs.Write32(t.tailAt, t.tail&t.mask)
+	t.regs.Write32(t.at+RingTail, t.tail&t.mask)
 }
 
 // Reclaim implements Queue.
