@@ -2,7 +2,6 @@ package kernel
 
 import (
 	"fmt"
-	"runtime"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -120,21 +119,33 @@ const (
 func ioctl(fd int, request, arg uintptr) (int, error) {
 	for {
 		n, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(fd), request, arg)
-		switch errno {
-		case 0:
-			return int(n), nil
-		case unix.EINTR:
-			continue
+		if done, err := settled(errno); done {
+			return int(n), err
 		}
-		return 0, errno
 	}
 }
 
-// ioctlPtr makes one call with an argument by address.
+// ioctlPtr makes one call with an argument by address. The address is taken in
+// the call itself: only so does the runtime leave a variable where it is. It
+// moves those of a stack that grows, on the way into any function between.
 func ioctlPtr[T any](fd int, request uintptr, arg *T) (int, error) {
-	n, err := ioctl(fd, request, uintptr(unsafe.Pointer(arg)))
-	runtime.KeepAlive(arg)
-	return n, err
+	for {
+		n, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(fd), request, uintptr(unsafe.Pointer(arg)))
+		if done, err := settled(errno); done {
+			return int(n), err
+		}
+	}
+}
+
+// settled says whether a call has come to an end, and which.
+func settled(errno unix.Errno) (done bool, err error) {
+	switch errno {
+	case 0:
+		return true, nil
+	case unix.EINTR:
+		return false, nil
+	}
+	return true, errno
 }
 
 // getRegion describes a region of a device.
