@@ -44,5 +44,9 @@ func apply(o Options) (refused []error) {
 func setName(name string) error {
 	var b [nameLen + 1]byte
 	copy(b[:nameLen], name)
-	return unix.Prctl(unix.PR_SET_NAME, uintptr(unsafe.Pointer(&b[0])), 0, 0, 0)
+	// Not by unix.Prctl: b would move if the stack grew on the way into it.
+	if _, _, errno := unix.Syscall(unix.SYS_PRCTL, unix.PR_SET_NAME, uintptr(unsafe.Pointer(&b[0])), 0); errno != 0 {
+		return errno
+	}
+	return nil
 }
