@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/oobnet/oobnet/internal/leaktest"
 	"github.com/oobnet/oobnet/internal/qtest"
 	"github.com/oobnet/oobnet/link"
 )
@@ -252,4 +253,47 @@ func TestStatistics(t *testing.T) {
 			t.Errorf("the wire is %d Mbit/s, full duplex %v", mbits, full)
 		}
 	})
+}
+
+// TestQueried: what was asked for is what is told, queues, depths, features and
+// times.
+func TestQueried(t *testing.T) {
+	leaktest.Check(t)
+	for _, c := range []struct {
+		name           string
+		cfg            Config
+		queues, rx, tx int
+		on             Features
+		headroom       int
+	}{
+		{"82574L", Config{}, 1, 512, 512, RXChecksum | TXChecksum, 0},
+		{"82540EM", Config{RXDescriptors: 64, TXDescriptors: 32, Without: DefaultFeatures}, 1, 64, 32, 0, 0},
+		{"82576", Config{Queues: 16, TXDescriptors: 4096}, 16, 512, 4096, DefaultFeatures, 0},
+		{"82576", Config{Queues: 1, With: RXTime}, 1, 512, 512, RXChecksum | TXChecksum | RXTime, 0},
+		{"I350", Config{Queues: 8, With: RXTime | VLANStrip | VLANInsert, Without: RSS}, 8, 512, 512, RXChecksum | TXChecksum | RXTime | VLANStrip | VLANInsert, 16},
+	} {
+		c.cfg.Interrupts, c.cfg.MAC = NoInterrupts, otherMAC
+		l, _, err := OpenFree(c.name, &c.cfg)
+		if err != nil {
+			t.Fatalf("%s: %v", c.name, err)
+		}
+		rx, tx := l.Depths()
+		if l.Queues() != c.queues || rx != c.rx || tx != c.tx || l.MAC() != otherMAC {
+			t.Errorf("%s: %d queues of %d and %d descriptors, %x", c.name, l.Queues(), rx, tx, l.MAC())
+		}
+		if _, on := l.Features(); on != c.on {
+			t.Errorf("%s: features %#x, want %#x", c.name, on, c.on)
+		}
+		caps := l.Capabilities()
+		if caps.RXChecksum != (c.on&RXChecksum != 0) || caps.TXChecksum != (c.on&TXChecksum != 0) || caps.VLANInsert != (c.on&VLANInsert != 0) ||
+			(caps.RXClock == link.ClockMonotonic) != (c.on&RXTime != 0) || caps.RXHeadroom != c.headroom {
+			t.Errorf("%s: %+v with features %#x", c.name, caps, c.on)
+		}
+		if err := l.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+	if _, _, err := OpenFree("I210", &Config{Interrupts: NoInterrupts, Queues: 5}); !errors.Is(err, link.ErrNotSupported) {
+		t.Errorf("5 queues of an I210: %v", err)
+	}
 }
