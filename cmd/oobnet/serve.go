@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/spf13/cobra"
@@ -54,6 +55,9 @@ A port with enable: false is not enabled at the start; its addresses wait for
 		}
 		if err != nil {
 			return err
+		}
+		if check && config == "" {
+			return errors.New("--check: there is nothing to check: add --config")
 		}
 		if check {
 			_, err := fmt.Fprintf(c.OutOrStdout(), "%s: good\n", config)

@@ -239,6 +239,9 @@ func TestServeFails(t *testing.T) {
 	if out, _, err := command(t.Context(), "serve", "--check", "-c", file); err != nil || out != file+": good\n" {
 		t.Errorf("check: %q, %v", out, err)
 	}
+	if _, _, err := command(t.Context(), "serve", "--check"); err == nil || !strings.Contains(err.Error(), "--config") {
+		t.Errorf("check of nothing: %v", err)
+	}
 	if _, _, err := command(t.Context(), "serve", "-c", filepath.Join(dir, "nosuch.yaml")); err == nil || !strings.Contains(err.Error(), "nosuch.yaml") {
 		t.Errorf("no file: %v", err)
 	}
