@@ -210,7 +210,9 @@ func (p *party) send(ctx context.Context) error {
 		}
 		if last < 0 {
 			last = involuntary()
-			p.switches = last
+			if p.device != nil { // this thread receives, too
+				p.switches = last
+			}
 		}
 		setSequence(packet, seq)
 		d := departure{seq: seq, planned: t.Planned, actual: t.Actual, begun: stack.Now()}
