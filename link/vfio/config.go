@@ -57,6 +57,11 @@ const (
 	// I350 and I210, of the Sync messages of PTP over Ethernet on 82576. It is chosen
 	// at Open.
 	RXTime = driver.RXTime
+	// TXTime has Link.SentAt tell when frames with link.FlagTXTime have left, on
+	// CLOCK_MONOTONIC. A NIC (82576, I350, I210) takes the time of one frame at a
+	// time: one that asks while another's is awaited goes without. It is chosen at
+	// Open.
+	TXTime = driver.TXTime
 )
 
 // RSSConfig says how received flows are spread over the queues: by the key of a

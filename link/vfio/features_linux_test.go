@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/oobnet/oobnet/internal/clock"
 	"github.com/oobnet/oobnet/internal/leaktest"
 	"github.com/oobnet/oobnet/internal/qtest"
 	"github.com/oobnet/oobnet/link"
@@ -295,5 +296,32 @@ func TestQueried(t *testing.T) {
 	}
 	if _, _, err := OpenFree("I210", &Config{Interrupts: NoInterrupts, Queues: 5}); !errors.Is(err, link.ErrNotSupported) {
 		t.Errorf("5 queues of an I210: %v", err)
+	}
+}
+
+// TestSentAt: QEMU's 82576 tells when frames left that ask for it. In qtest its
+// clock stands still, so that all have the time at which both clocks were read.
+func TestSentAt(t *testing.T) {
+	leaktest.Check(t)
+	r := newRig(t, "igb", &Config{With: TXTime})
+	if c := r.Capabilities(); c.TXClock != link.ClockMonotonic || c.RXClock != link.ClockNone {
+		t.Errorf("clocks %v and %v", c.TXClock, c.RXClock)
+	}
+	before := clock.Now()
+	for i, asks := range []bool{true, false, true} {
+		var meta link.Meta
+		if asks {
+			meta.Flags = link.FlagTXTime
+		}
+		r.send(testFrame(otherMAC, nil), meta)
+		r.leaves()
+		var bufs [1]uint32
+		r.await("the buffer to come back", func() bool { return r.q.Reclaim(bufs[:]) == 1 })
+		times := []int64{7}
+		r.SentAt(bufs[:], times)
+		if asks && (times[0] < before || times[0] > clock.Now()) {
+			t.Errorf("frame %d: sent at %d, after %d", i, times[0], before)
+		}
+		r.tx = append(r.tx, bufs[0])
 	}
 }

@@ -29,6 +29,7 @@ type Link struct {
 	bus          bus.Bus
 	kind         bus.Kind
 	dev          driver.Device
+	timer        driver.TXTimer // nil without TXTime
 	capabilities link.Capabilities
 	mtu          int
 	queues       []*queue
@@ -66,6 +67,7 @@ type Link struct {
 var (
 	_ link.Link     = (*Link)(nil)
 	_ link.Selector = (*Link)(nil)
+	_ link.TXTimer  = (*Link)(nil)
 	_ link.Queue    = (*queue)(nil)
 )
 
@@ -84,6 +86,19 @@ func (l *Link) Queues() int { return len(l.queues) }
 
 // Queue implements link.Link.
 func (l *Link) Queue(i int) link.Queue { return l.queues[i] }
+
+// SentAt implements link.TXTimer, with the feature TXTime.
+//
+//oobnet:hot
+func (l *Link) SentAt(bufs []uint32, times []int64) {
+	if l.timer != nil {
+		l.timer.SentAt(bufs, times) // once a batch
+		return
+	}
+	for i := range bufs {
+		times[i] = 0
+	}
+}
 
 func (l *Link) fail(err error) error { return fmt.Errorf("vfio: %s: %w", l.name, err) }
 

@@ -15,6 +15,7 @@ type Link struct{ link.Link }
 var (
 	_ link.Link     = (*Link)(nil)
 	_ link.Selector = (*Link)(nil)
+	_ link.TXTimer  = (*Link)(nil)
 )
 
 // Open returns link.ErrNotSupported.
@@ -29,6 +30,9 @@ func OpenFree(name string, _ *Config) (*Link, *FreeDevice, error) {
 
 // Select returns link.ErrNotSupported, as all methods beside link.Link's do.
 func (l *Link) Select(*link.Claims) error { return link.ErrNotSupported }
+
+// SentAt knows no times.
+func (l *Link) SentAt(_ []uint32, times []int64) { clear(times) }
 
 // Populate returns link.ErrNotSupported.
 func (l *Link) Populate(int, int) error { return link.ErrNotSupported }

@@ -83,6 +83,9 @@ func (l *Link) setUp(cfg *Config) error {
 	if on&RXTime != 0 {
 		l.capabilities.RXClock = link.ClockMonotonic
 	}
+	if timer, ok := l.dev.(driver.TXTimer); ok && on&TXTime != 0 {
+		l.timer, l.capabilities.TXClock = timer, link.ClockMonotonic
+	}
 	l.wire.Store(uint32(wireOf(l.dev.Status())))
 	if err := l.applyFilter(); err != nil {
 		return err

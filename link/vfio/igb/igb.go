@@ -3,7 +3,7 @@
 //
 // Reading order: this file (which NICs, life), registers.go, init.go,
 // receive.go, transmit.go, control.go (filters, RSS, counters, interrupts),
-// time.go; what all gigabit NICs have in common is in internal/driver, gigabit.go
+// time.go, txtime.go; what all gigabit NICs have in common is in internal/driver, gigabit.go
 // first. Each
 // step names the section that it follows: "82576", "I350" and "I210" are the
 // datasheets (320961, 334027, 333016); sections without a name are the 82576's.
@@ -76,10 +76,16 @@ type device struct {
 	driver.Gigabit
 	chip   *chip
 	queues []queue
-	// reading is set by a receive side while it reads the clock, of which the
+	// reading is set by a side of a queue while it reads the clock, of which the
 	// registers are one for all.
 	reading atomic.Bool
-	spread  driver.Spread // for Restart
+	// sentAt is by buffer, see SentAt: an element belongs to the buffer's owner, as
+	// its bytes do. nil without times.
+	sentAt []int64
+	// timing is the queue whose frame is the one that gets a time now, plus 1; 0:
+	// none. Send sides take it, and give it back.
+	timing atomic.Uint32
+	spread driver.Spread // for Restart
 }
 
 var (
@@ -97,7 +103,7 @@ func open(b bus.Bus, m driver.Model, cfg driver.Config) (driver.Device, error) {
 	d.About = driver.Info{
 		Driver: "igb", Model: m.Name, Queues: d.countQueues(), MaxMTU: maxFrame - driver.FrameOverhead, MaxUnicast: driver.MaxUnicast,
 		RXDescriptors: cfg.RXDescriptors, TXDescriptors: cfg.TXDescriptors, On: cfg.Features,
-		Supported:  driver.RXChecksum | driver.TXChecksum | driver.VLANStrip | driver.VLANInsert | driver.RXTime,
+		Supported:  driver.RXChecksum | driver.TXChecksum | driver.VLANStrip | driver.VLANInsert | driver.RXTime | driver.TXTime,
 		RXHeadroom: d.headroom(),
 	}
 	if d.About.Queues > 1 {
@@ -167,8 +173,8 @@ func (d *device) check() error {
 }
 
 func (d *device) checkFeatures(f driver.Features) error {
-	if (f^d.About.On)&driver.RXTime != 0 && d.Started() {
-		return fmt.Errorf("receive times are switched before frames flow: open the device with them, or without: %w", link.ErrNotSupported)
+	if (f^d.About.On)&(driver.RXTime|driver.TXTime) != 0 && d.Started() {
+		return fmt.Errorf("times are switched before frames flow: open the device with them, or without: %w", link.ErrNotSupported)
 	}
 	return d.About.CheckFeatures(f)
 }
@@ -176,6 +182,9 @@ func (d *device) checkFeatures(f driver.Features) error {
 // Start implements driver.Device: 4.5.9, 4.5.10.
 func (d *device) Start(region driver.Region) ([]driver.Queue, error) {
 	d.Region = region
+	if d.About.On&driver.TXTime != 0 {
+		d.sentAt = make([]int64, region.Layout().Buffers())
+	}
 	for i := range d.queues {
 		if err := d.queues[i].init(d, i); err != nil {
 			return nil, d.Fail(err)

@@ -39,6 +39,7 @@ type queue struct {
 	chained bool   // the last descriptor was not the end of its frame
 	longest uint16 // frames beyond are not for us, bytes
 	clock   reference
+	timed   bool // with RXTime
 	// strip is written by the control path, read by the receive side: tags are
 	// taken out.
 	strip atomic.Bool
@@ -47,6 +48,7 @@ type queue struct {
 	_       [64]byte // the sides are two goroutines': a cache line apart
 	driver.TXRing
 	context uint64 // the last context's first word; 0: none
+	txTime  timing
 	mem     *link.Memory
 	_       [64]byte // and so is the next queue
 }
@@ -56,6 +58,7 @@ var _ driver.Queue = (*queue)(nil)
 // init makes both rings of queue i.
 func (q *queue) init(d *device, i int) error {
 	q.dev, q.regs, q.mem, q.longest = d, d.Regs, d.Region.Memory, uint16(d.Config.MTU+driver.FrameOverhead-4)
+	q.timed, q.txTime = d.About.On&driver.RXTime != 0, timing{id: uint32(i) + 1}
 	q.rxAt, q.txAt = regQueueRX+queueStep*uint32(i), regQueueTX+queueStep*uint32(i)
 	if err := q.RXRing.Make(d.Bus, d.Regs, d.Region, d.About.RXDescriptors, q.rxAt, rxDone); err != nil {
 		return err

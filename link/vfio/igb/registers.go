@@ -67,6 +67,10 @@ const (
 	regSATRH    = 0xb630 // 82576: reading it lets the next have one
 	regTSYNCRX  = 0xb620 // which frames have a time
 	tsyncOn     = 1 << 4
+	regTSYNCTX  = 0xb614 // whether frames that ask have a time when they are sent
+	tsyncValid  = 1 << 0 // there is one
+	regTXSTMPL  = 0xb618 // time of the last frame sent that has one
+	regTXSTMPH  = 0xb61c // reading it lets the next have one
 	tsyncAll    = 4 << 1
 	regTSYNCCFG = 0x5f50 // 82576: the PTP message that has one
 	regSYSTIML  = 0xb600 // clock; reading the lowest of its registers freezes the others

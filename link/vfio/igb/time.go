@@ -42,21 +42,31 @@ func (d *device) headroom() int {
 
 // programTime starts the clock and says which frames are to have a time.
 func (d *device) programTime() {
-	r := d.Regs
-	if d.About.On&driver.RXTime == 0 {
-		r.Write32(regTSYNCRX, 0)
-		return
+	const received, sent = driver.RXTime, driver.TXTime
+	r, on := d.Regs, d.About.On
+	r.Write32(regTSYNCRX, 0)
+	r.Write32(regTSYNCTX, 0)
+	if on&(received|sent) != 0 {
+		if d.chip.clock == clock82576 {
+			r.Write32(regTIMINCA, timincaNominal)
+		} else {
+			r.Write32(regTSAUXC, 0)
+		}
 	}
-	if d.chip.clock != clock82576 {
-		r.Write32(regTSAUXC, 0)
+	if on&sent != 0 {
+		r.Write32(regTSYNCTX, tsyncOn)
+		r.Read32(regTXSTMPH) // what is left there
+	}
+	switch {
+	case on&received == 0:
+	case d.chip.clock != clock82576:
 		r.Write32(regTSYNCRX, tsyncOn|tsyncAll)
-		return
+	default:
+		r.Write32(regTSYNCCFG, 0) // message type 0: Sync
+		r.Write32(regETQF, etqfOn|etqfPTP|etherPTP)
+		r.Write32(regTSYNCRX, tsyncOn)
+		r.Read32(regSATRH) // what is left there
 	}
-	r.Write32(regTIMINCA, timincaNominal)
-	r.Write32(regTSYNCCFG, 0) // message type 0: Sync
-	r.Write32(regETQF, etqfOn|etqfPTP|etherPTP)
-	r.Write32(regTSYNCRX, tsyncOn)
-	r.Read32(regSATRH) // what is left there
 }
 
 // nanoseconds turns two words of the NIC's clock into ns.
@@ -84,7 +94,7 @@ func (k clockKind) since(now, then int64) int64 {
 }
 
 // reference is one moment on the NIC's clock and on CLOCK_MONOTONIC, ns. The
-// receive side has its own.
+// receive side has its own, and so has the send side.
 type reference struct {
 	nic, host int64
 	known     bool
@@ -93,10 +103,10 @@ type reference struct {
 // stamp returns what stands before the frame in a buffer, bytes, and its time; 0
 // if that cannot be told now.
 func (q *queue) stamp(w uint64, buffer uint32) (room uint16, at int64) {
-	kind, timed := q.dev.chip.clock, q.dev.About.On&driver.RXTime != 0
+	kind := q.dev.chip.clock
 	var low, high uint32
 	switch {
-	case kind == clock82576 && w&rxStamp != 0 && timed:
+	case kind == clock82576 && w&rxStamp != 0 && q.timed:
 		low, high = q.regs.Read32(regSTMPL), q.regs.Read32(regSTMPH)
 		q.regs.Read32(regSATRH)
 	case kind != clock82576 && w&rxStampIn != 0:
@@ -105,20 +115,26 @@ func (q *queue) stamp(w uint64, buffer uint32) (room uint16, at int64) {
 	default:
 		return 0, 0
 	}
+	return room, q.clock.monotonic(q.dev, low, high)
+}
+
+// monotonic turns two words of the NIC's clock into ns on CLOCK_MONOTONIC; 0 if
+// that cannot be told now.
+func (ref *reference) monotonic(d *device, low, high uint32) int64 {
+	kind := d.chip.clock
 	t := kind.nanoseconds(low, high)
-	ref := &q.clock
-	if d := kind.since(t, ref.nic); !ref.known || d > freshFor || d < -freshFor {
-		ref.refresh(q.dev)
+	if since := kind.since(t, ref.nic); !ref.known || since > freshFor || since < -freshFor {
+		ref.refresh(d)
 	}
 	if !ref.known {
-		return room, 0
+		return 0
 	}
-	return room, ref.host + kind.since(t, ref.nic)
+	return ref.host + kind.since(t, ref.nic)
 }
 
 // refresh reads both clocks. If another queue is at it, what is known serves on.
 func (ref *reference) refresh(d *device) {
-	if d.reading.Swap(true) { // another receive side
+	if d.reading.Swap(true) { // another side of a queue
 		return
 	}
 	if d.chip.clock != clock82576 {

@@ -14,6 +14,7 @@ const (
 	ctxIPv4    = 1 << 10 // TUCMD: IPv4, and with the two bits after it 0, UDP
 	ctxType    = 2 << 20 // DTYP of a context
 	txData     = 3 << 20 // DTYP of a data descriptor
+	txStamp    = 1 << 19 // 1588: take the time
 	txEnd      = 1 << 24 // EOP
 	txFCS      = 1 << 25 // IFCS: append the frame check sequence
 	txReport   = 1 << 27 // RS: set txDone when it has left
@@ -52,6 +53,9 @@ func (q *queue) Send(frames []link.Frame) int {
 		}
 		if !q.Room(1) {
 			return i
+		}
+		if f.Flags&link.FlagTXTime != 0 && q.time(f.Index) {
+			second |= txStamp
 		}
 		q.PutFrame(f, second)
 	}
@@ -93,6 +97,7 @@ func (q *queue) putContext(f *link.Frame) (offload uint64, ok bool) {
 func (q *queue) RestartSend(bufs []uint32) []uint32 {
 	bufs = q.Unsend(bufs)
 	q.context = 0
+	q.untime()
 	q.pointSend()
 	q.enable(q.txAt, txThresholds)
 	return bufs

@@ -79,6 +79,9 @@ const (
 	RSS
 	// RXTime: Meta.Time of received frames is the NIC's, on CLOCK_MONOTONIC.
 	RXTime
+	// TXTime: the device implements TXTimer, and does what FlagTXTime asks for
+	// as often as the NIC can.
+	TXTime
 )
 
 // Info is what a device says of itself. It does not change after Open, but for
@@ -148,6 +151,12 @@ type Spreader interface {
 	// while frames flow: those on their way go as they were.
 	Spread() Spread
 	SetSpread(*Spread) error
+}
+
+// TXTimer is implemented by devices that can have the feature TXTime.
+type TXTimer interface {
+	// SentAt is link.TXTimer's, on CLOCK_MONOTONIC.
+	SentAt(bufs []uint32, times []int64)
 }
 
 // Spread says how received flows are spread over the queues.

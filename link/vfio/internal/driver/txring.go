@@ -32,6 +32,9 @@ type TXRing struct {
 	base             uint64 // IOVA of buffer 0
 	shift            uint
 	iova             uint64 // of the ring
+	// holds: the batch that holdAt is in is not given back yet.
+	holds  bool
+	holdAt uint32
 }
 
 // Make makes the ring, of so many descriptors, a power of two. at is where its
@@ -111,19 +114,41 @@ func (t *TXRing) Reclaim(bufs []uint32) int {
 	return n
 }
 
-// advance moves done over the next batch, if it has left.
+// advance moves done over the next batch, if it has left and is not held back.
 //
 //oobnet:hot
 func (t *TXRing) advance() bool {
-	if t.done == t.flushed {
-		return false
-	}
-	end := t.end[t.done&t.mask]
-	if bus.LE64(atomic.LoadUint64(&t.words[2*((end-1)&t.mask)+1]))&t.finished == 0 { // the device writes it
+	end, ok := t.nextDone()
+	if !ok || t.holds && t.holdAt-t.done < end-t.done {
 		return false
 	}
 	t.done = end
 	return true
+}
+
+// nextDone returns where the next batch ends, if it has left.
+//
+//oobnet:hot
+func (t *TXRing) nextDone() (end uint32, ok bool) {
+	if t.done == t.flushed {
+		return 0, false
+	}
+	end = t.end[t.done&t.mask]
+	w := bus.LE64(atomic.LoadUint64(&t.words[2*((end-1)&t.mask)+1])) // the device writes it
+	return end, w&t.finished != 0
+}
+
+// HoldNext holds back the batch of the frame that is put next, until LetGo: what
+// becomes of it is not all told by its descriptor.
+func (t *TXRing) HoldNext() { t.holds, t.holdAt = true, t.tail }
+
+// LetGo ends HoldNext.
+func (t *TXRing) LetGo() { t.holds = false }
+
+// HeldBack says whether a batch has left and is held back, and is the next.
+func (t *TXRing) HeldBack() bool {
+	end, ok := t.nextDone()
+	return ok && t.holds && t.holdAt-t.done < end-t.done
 }
 
 // Done implements Queue.
@@ -137,6 +162,6 @@ func (t *TXRing) Unsend(bufs []uint32) []uint32 {
 			bufs = append(bufs, b)
 		}
 	}
-	t.clean, t.done, t.flushed, t.tail = 0, 0, 0, 0
+	t.clean, t.done, t.flushed, t.tail, t.holds = 0, 0, 0, 0, false
 	return bufs
 }
