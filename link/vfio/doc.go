@@ -9,8 +9,8 @@
 //	   │
 //	vfio           the contract's side of a NIC: owners of buffers, waits, Stop
 //	   │           and Drain, watchdog, hot unplug, claims to filters, counters
-//	   ├──────▶ internal/driver   the seam between link and driver
-//	   │
+//	   ├──────▶ internal/driver   the seam between link and driver, and what drivers
+//	   │                          of Intel's gigabit NICs share
 //	e1000          registers and descriptors of one family
 //	   │
 //	   ├──────▶ internal/bus      the seam between driver and bus
