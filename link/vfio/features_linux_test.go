@@ -4,13 +4,17 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
+	"net/netip"
 	"strings"
 	"testing"
 
 	"github.com/oobnet/oobnet/internal/clock"
 	"github.com/oobnet/oobnet/internal/leaktest"
 	"github.com/oobnet/oobnet/internal/qtest"
+	"github.com/oobnet/oobnet/internal/stacktest"
 	"github.com/oobnet/oobnet/link"
+	"github.com/oobnet/oobnet/link/vfio/internal/bus/bustest"
+	"github.com/oobnet/oobnet/stack"
 )
 
 var (
@@ -324,4 +328,42 @@ func TestSentAt(t *testing.T) {
 		}
 		r.tx = append(r.tx, bufs[0])
 	}
+}
+
+// TestStackSentAt: a record of a send has the NIC's time, after the kernel's clock
+// has said that it was begun.
+func TestStackSentAt(t *testing.T) {
+	leaktest.Check(t)
+	m := qtest.Start(t, qtest.Config{Device: "igb"})
+	l, err := open(bustest.On(m), &Config{Queues: 1, With: TXTime})
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := stacktest.On(t, l, netip.MustParsePrefix("10.0.0.1/24"), &stacktest.Options{NoPort: true}).Device
+	stacktest.Eventually(t, "the wire is up", func() bool { return l.State() == link.Up && d.Fault() == nil })
+	times := stack.NewTXTimes(stack.TimeTXHardware|stack.TimeTXDevice, 0)
+	peer := &bustest.Peer{Machine: m}
+	start := clock.Now()
+	for range 3 {
+		f, err := d.AllocWait(0, nil, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		id := times.Begin(d, f.Index, clock.Now())
+		f.Flags |= link.FlagTimed
+		f.Len = uint16(copy(d.Memory().Buffer(f.Index)[f.Off:], testFrame(peerMAC, nil)))
+		if err := d.Send(f, 0, 0); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := peer.Receive(wireTime); err != nil {
+			t.Fatal(err)
+		}
+		var got [1]stack.IOTimes
+		stacktest.Eventually(t, "the record", func() bool { n, _ := times.Take(got[:]); return n == 1 })
+		// QEMU's clock stands still: its time is that of the first reading of both clocks.
+		if r := got[0]; r.ID != id || r.Clock != link.ClockMonotonic || r.Hardware < start || r.Hardware > clock.Now() || r.Device < start {
+			t.Errorf("record %+v, of send %d after %d", r, id, start)
+		}
+	}
+	stacktest.AssertBooks(t, d)
 }
