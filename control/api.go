@@ -49,6 +49,8 @@ func endpoints() []endpoint {
 		call("GET", "/v1/front-cache", "Dump of the front cache.", (*Server).frontCache),
 		call("POST", "/v1/solicitations", "Ask for a peer's address by ARP, and put it into the front cache.", (*Server).solicit),
 		call("PUT", "/v1/neighbors/{address}", "Make a permanent entry by hand.", (*Server).setNeighbor),
+		call("DELETE", "/v1/neighbors/{address}", "Forget a neighbour: its entries, permanent and learned.", (*Server).removeNeighbor),
+		call("POST", "/v1/pings", "See whether a peer answers, and how soon, by UDP echo or ARP.", (*Server).ping),
 		call("GET", "/v1/vlans", "VLANs whose IPv4 is taken, as evl net -n shows them.", (*Server).getVLANs),
 		call("PUT", "/v1/vlans", "Replace that list, as evl net -N does.", (*Server).setVLANs),
 		call("GET", "/v1/statistics", "All that was counted, by device, queue, port, protocol and reason.", (*Server).statistics),

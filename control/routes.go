@@ -131,3 +131,20 @@ func (s *Server) setNeighbor(ctx context.Context, in *neighborIn) (*Neighbor, er
 	}
 	return &in.Neighbor, s.stack.SetNeighbor(in.Address, link.MAC(mac))
 }
+
+type removeNeighborIn struct {
+	Address   netip.Addr `path:"address" json:"-"`
+	Interface string     `query:"interface" json:"-" doc:"the port that it has to be on"`
+}
+
+func (s *Server) removeNeighbor(ctx context.Context, in *removeNeighborIn) (*Nothing, error) {
+	done, err := s.change(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+	if err := s.leavesBy(in.Address, in.Interface); err != nil {
+		return nil, err
+	}
+	return &Nothing{}, s.stack.RemoveNeighbor(in.Address)
+}

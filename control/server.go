@@ -45,6 +45,8 @@ type Server struct {
 
 	// turn has the one token of those who change something.
 	turn chan struct{}
+	// pings has a token for each that is under way.
+	pings chan struct{}
 	// mu guards what the server itself remembers; no call of the stack is made
 	// under it.
 	mu      sync.Mutex
@@ -114,7 +116,7 @@ func ServeConfig(s *stack.Stack, socketPath string, cfg *Config) (*Server, error
 func newServer(s *stack.Stack, c Config, l *socket) *Server {
 	return &Server{
 		stack: s, cfg: c, socket: l, started: time.Now(),
-		turn: make(chan struct{}, 1), done: make(chan struct{}), devices: map[*stack.Device]*device{},
+		turn: make(chan struct{}, 1), pings: make(chan struct{}, maxPings), done: make(chan struct{}), devices: map[*stack.Device]*device{},
 		captures: map[int]*running{},
 	}
 }
