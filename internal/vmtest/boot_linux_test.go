@@ -58,7 +58,7 @@ func TestBoot(t *testing.T) {
 	}
 	t.Logf("kernel %s, ready after %v", report.Release, report.Boot)
 	r := report.Results
-	if !r[0].OK() || len(r[0].Passed) != 3 || len(r[0].Skipped) != 1 || !strings.Contains(r[0].Skipped[0], "it is for the tests of package vmtest") {
+	if !r[0].OK() || len(r[0].Passed) != 4 || len(r[0].Skipped) != 1 || !strings.Contains(r[0].Skipped[0], "it is for the tests of package vmtest") {
 		t.Errorf("what should pass: %+v", r[0])
 	}
 	if r[1].OK() || !r[1].Ended || r[1].Status != 1 || strings.Join(r[1].Failed, " ") != "TestMisbehave" {
