@@ -66,6 +66,7 @@ application and the network card.`,
 		demoCommand(),
 		doctorCommand(),
 		netCommand(), serveCommand(), dumpCommand(),
+		statusCommand(), pingCommand(), neighCommand(), routeCommand(), statsCommand(),
 		bindCommand(pci.System()), unbindCommand(pci.System()),
 		latmusCommand(), benchCommand(),
 	)
