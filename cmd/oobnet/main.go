@@ -69,6 +69,7 @@ application and the network card.`,
 		statusCommand(), pingCommand(), neighCommand(), routeCommand(), statsCommand(),
 		bindCommand(pci.System()), unbindCommand(pci.System()),
 		latmusCommand(), benchCommand(),
+		manCommand(),
 	)
 	return root
 }
