@@ -61,7 +61,7 @@ type Ping struct {
 	Port       string `json:"port" doc:"by which it left"`
 	Sent       int    `json:"sent"`
 	Received   int    `json:"received" doc:"answered in time"`
-	Duplicates int    `json:"duplicates" doc:"answers beyond the first"`
+	Duplicates int    `json:"duplicates" doc:"answers beyond the first; of arp, those to questions of the in-band stage as well"`
 	BestNS     int64  `json:"best_ns" doc:"round trip; 0: nothing was received"`
 	MeanNS     int64  `json:"mean_ns"`
 	WorstNS    int64  `json:"worst_ns"`
