@@ -20,10 +20,11 @@ func Calls() (calls []string) {
 	return calls
 }
 
-// MaxBody of a request, bytes, and MaxConns at a time.
+// MaxBody of a request, bytes, MaxConns and MaxPings at a time.
 const (
 	MaxBody  = maxBody
 	MaxConns = maxConns
+	MaxPings = maxPings
 )
 
 // SetBodyTime sets how long a request may take to come.

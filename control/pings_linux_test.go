@@ -1,6 +1,7 @@
 package control_test
 
 import (
+	"context"
 	"errors"
 	"net"
 	"net/netip"
@@ -9,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/oobnet/oobnet/control"
+	"github.com/oobnet/oobnet/internal/stacktest"
 	"github.com/oobnet/oobnet/proto/udp"
 )
 
@@ -163,4 +165,39 @@ func TestRemoveNeighbor(t *testing.T) {
 	if cache, err := r.client.FrontCache(t.Context()); err != nil || len(cache.Entries) != 0 {
 		t.Errorf("%+v, %v", cache, err)
 	}
+}
+
+// So many pings at a time, and one whose client has gone makes room at once.
+func TestPingsAreBounded(t *testing.T) {
+	r := newRig(t, nil)
+	r.enable(t, "wire0", addrA)
+	ctx, gone := context.WithCancel(t.Context())
+	defer gone()
+	long := control.PingRequest{Kind: control.PingARP, Address: netip.MustParseAddr("10.0.0.77"), Count: 1, TimeoutMS: 25_000}
+	short := long
+	short.TimeoutMS = 1
+	ended := make(chan error, control.MaxPings)
+	for range control.MaxPings {
+		go func() {
+			err := error(syscall.EBUSY)
+			for errors.Is(err, syscall.EBUSY) { // a short one had the place
+				_, err = r.client.Ping(ctx, long)
+			}
+			ended <- err
+		}()
+	}
+	stacktest.Eventually(t, "no room for another", func() bool {
+		_, err := r.client.Ping(t.Context(), short)
+		return errors.Is(err, syscall.EBUSY)
+	})
+	gone()
+	for range control.MaxPings {
+		if err := <-ended; !errors.Is(err, context.Canceled) {
+			t.Error(err)
+		}
+	}
+	stacktest.Eventually(t, "room again", func() bool {
+		_, err := r.client.Ping(t.Context(), short)
+		return err == nil
+	})
 }
