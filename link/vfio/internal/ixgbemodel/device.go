@@ -1,0 +1,214 @@
+// Package ixgbemodel is a model of Intel's 82599 and X540 at the level of
+// registers, made from their datasheets, for drivers to be tested against. It
+// is strict where silicon is lenient: what a datasheet forbids is recorded as a
+// [Violation], with its section, and the device goes on.
+//
+// A Device is passive. It is reached by [Device.Read32] and [Device.Write32] on
+// BAR 0, reaches memory through a [Memory], and calls back for interrupts and
+// for the frames that it sends. As a bus for a driver it takes three lines:
+// package bus/model has OnRead, OnWrite and At of the same shapes.
+//
+// Modelled: resets, EEPROM reads, semaphores, link state, receive and transmit
+// queues with advanced descriptors, address, multicast and VLAN filters, RSS,
+// checksums of both directions, VLAN tags, interrupts, the main counters. Not
+// modelled: segmentation, RSC, flow director, virtual functions, times of
+// frames, the delay of EITR. A register that has no life here keeps what is
+// written, and [Device.Unmodelled] names it.
+//
+// Sections are those of the 82599 10 GbE Controller Datasheet (331520).
+package ixgbemodel
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+)
+
+// Size is the size of BAR 0 in bytes.
+const Size = 128 << 10
+
+// Queues is how many receive, and as many transmit, queues there are.
+const Queues = 128
+
+// Chip is what is modelled: its PCI device ID (vendor 8086).
+type Chip uint16
+
+// The chips.
+const (
+	Chip82599 Chip = 0x10fb
+	ChipX540  Chip = 0x1528
+)
+
+// Memory is what the device reaches by DMA.
+type Memory interface {
+	// At returns the size bytes at iova, nil if not all of them are mapped.
+	At(iova uint64, size int) []byte
+}
+
+// Config is what a device is made of.
+type Config struct {
+	Chip   Chip
+	MAC    [6]byte
+	Memory Memory
+	// Interrupt and Transmit, if set, are called by the goroutine whose call
+	// caused them, before that returns, and may call the device. The frame,
+	// without its checksum, is the callee's.
+	Interrupt func(vector int)
+	Transmit  func(frame []byte)
+}
+
+// Violation is something done that the datasheet forbids.
+type Violation struct {
+	Offset  uint32 // the register's, or that of the queue's tail
+	Section string // of the datasheet
+	What    string
+}
+
+func (v Violation) String() string {
+	return fmt.Sprintf("register %#05x: %s: see datasheet, %s", v.Offset, v.What, v.Section)
+}
+
+// Device is one port. Its methods are safe for concurrent use.
+type Device struct {
+	config Config
+
+	mu         sync.Mutex
+	regs       [Size / 4]uint32
+	eeprom     [eepromWords]uint16
+	rx, tx     [Queues]queue
+	contexts   [Queues][2]context
+	causes     uint64 // of queues, by bit or vector
+	misc       uint32 // other causes, as in EICR
+	mask       uint64 // EIMS of queues
+	miscMask   uint32
+	resetting  bool // until CTRL has been read once
+	link       bool
+	violations []Violation
+	unmodelled map[uint32]bool
+	fired      []int    // interrupts to call back for
+	sent       [][]byte // frames to call back for
+}
+
+// maxViolations bounds what is kept: a driver that polls in error would fill memory.
+const maxViolations = 1000
+
+// New makes a device as it is after power-on, its link down.
+func New(c Config) (*Device, error) {
+	if c.Chip != Chip82599 && c.Chip != ChipX540 {
+		return nil, fmt.Errorf("ixgbemodel: chip %#04x: no such model: want Chip82599 or ChipX540", uint16(c.Chip))
+	}
+	if c.Memory == nil {
+		return nil, errors.New("ixgbemodel: no memory: set Config.Memory")
+	}
+	d := &Device{config: c, unmodelled: map[uint32]bool{}}
+	d.burn()
+	d.reset()
+	return d, nil
+}
+
+// Read32 reads a register. Offsets beyond the BAR read as all ones.
+func (d *Device) Read32(offset uint32) uint32 {
+	d.mu.Lock()
+	if offset >= Size || offset%4 != 0 {
+		d.violate(offset, "8.1", "read beyond the registers, or unaligned")
+		d.mu.Unlock()
+		return 0xffffffff
+	}
+	v := d.read(canonical(offset))
+	d.release()
+	return v
+}
+
+// Write32 writes a register.
+func (d *Device) Write32(offset, value uint32) {
+	d.mu.Lock()
+	if offset >= Size || offset%4 != 0 {
+		d.violate(offset, "8.1", "write beyond the registers, or unaligned")
+		d.mu.Unlock()
+		return
+	}
+	d.write(canonical(offset), value)
+	d.release()
+}
+
+// Receive hands the device a frame from the wire, without its checksum, and
+// says whether it reached a queue.
+func (d *Device) Receive(frame []byte) bool {
+	d.mu.Lock()
+	ok := d.receive(frame)
+	d.release()
+	return ok
+}
+
+// SetLink plugs the cable in or out.
+func (d *Device) SetLink(up bool) {
+	d.mu.Lock()
+	if d.link != up {
+		d.link = up
+		d.other(causeLSC)
+	}
+	d.release()
+}
+
+// Reset is a reset from the bus.
+func (d *Device) Reset() {
+	d.mu.Lock()
+	d.reset()
+	d.release()
+}
+
+// Violations returns those so far, at most 1000 of them, in their order.
+func (d *Device) Violations() []Violation {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return slices.Clone(d.violations)
+}
+
+// Unmodelled returns the registers written so far that have no life here.
+func (d *Device) Unmodelled() []uint32 {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	var offsets []uint32
+	for o := range d.unmodelled {
+		offsets = append(offsets, o)
+	}
+	slices.Sort(offsets)
+	return offsets
+}
+
+// release unlocks, and then calls back: a callback may call the device.
+func (d *Device) release() {
+	fired, sent := d.fired, d.sent
+	d.fired, d.sent = nil, nil
+	d.mu.Unlock()
+	if d.config.Transmit != nil {
+		for _, f := range sent {
+			d.config.Transmit(f)
+		}
+	}
+	if d.config.Interrupt != nil {
+		for _, v := range fired {
+			d.config.Interrupt(v)
+		}
+	}
+}
+
+func (d *Device) violate(offset uint32, section, what string) {
+	if len(d.violations) < maxViolations {
+		d.violations = append(d.violations, Violation{offset, section, what})
+	}
+}
+
+func (d *Device) reg(offset uint32) *uint32 { return &d.regs[offset/4] }
+
+// canonical maps the old offsets of a register to its one place.
+func canonical(offset uint32) uint32 {
+	switch {
+	case offset >= regRALOld && offset < regRALOld+16*8:
+		return offset - regRALOld + regRAL
+	case offset >= regSRRCTLOld && offset < regSRRCTLOld+16*4:
+		return rxBlock + (offset-regSRRCTLOld)/4*blockSize + qSRRCTL
+	}
+	return offset
+}

@@ -1,0 +1,179 @@
+package ixgbemodel
+
+import "encoding/binary"
+
+// Descriptors have 16 bytes (7.1.6, 7.2.3).
+const descriptorSize = 16
+
+// queue is the state that registers do not show.
+type queue struct {
+	asked bool // ENABLE was written and has not been read back as set
+	ready bool // it has
+	polls int  // reads of the control register since
+}
+
+// finder gets a queue's state of a device.
+type finder func(d *Device) *queue
+
+// queueOf finds the queue whose block holds a register: its state, the offset in
+// the block, and whether the queue receives. nil: it is no queue's.
+func queueOf(offset uint32) (find finder, register uint32, receives bool) {
+	n, register, receives, ok := place(offset)
+	switch {
+	case !ok:
+		return nil, 0, false
+	case receives:
+		return func(d *Device) *queue { return &d.rx[n] }, register, true
+	}
+	return func(d *Device) *queue { return &d.tx[n] }, register, false
+}
+
+// place finds the number of the queue whose block holds a register.
+func place(offset uint32) (n, register uint32, receives, ok bool) {
+	switch {
+	case offset >= rxBlock && offset < rxBlock+64*blockSize:
+		n, receives = (offset-rxBlock)/blockSize, true
+	case offset >= rxBlock2 && offset < rxBlock2+64*blockSize:
+		n, receives = 64+(offset-rxBlock2)/blockSize, true
+	case offset >= txBlock && offset < txBlock+Queues*blockSize:
+		n = (offset - txBlock) / blockSize
+	default:
+		return 0, 0, false, false
+	}
+	switch register = offset % blockSize; register {
+	case qBAL, qBAH, qLEN, qHead, qTail, qDCTL:
+		return n, register, receives, true
+	case qSRRCTL:
+		return n, register, receives, receives
+	}
+	return 0, 0, false, false
+}
+
+// block is where the registers of a queue begin.
+func block(n uint32, receives bool) uint32 {
+	switch {
+	case !receives:
+		return txBlock + n*blockSize
+	case n < 64:
+		return rxBlock + n*blockSize
+	}
+	return rxBlock2 + (n-64)*blockSize
+}
+
+// control reads RXDCTL or TXDCTL: ENABLE is not seen at once, so that a driver
+// that does not wait for it is found out.
+func (q *queue) control(r *uint32, _ bool) uint32 {
+	if q.asked {
+		if q.polls++; q.polls < 2 {
+			return *r &^ dctlEN
+		}
+		q.asked, q.ready = false, true
+	}
+	return *r
+}
+
+// sections names where queues of a direction are described: enabling, ring, tail.
+func sections(receives bool) (enabling, ring string) {
+	if receives {
+		return "4.6.7.1", "7.1.9"
+	}
+	return "4.6.8.1", "7.2.3.4"
+}
+
+// writeQueue writes a register of a queue, and says whether it was one.
+func (d *Device) writeQueue(offset, value uint32) bool {
+	find, register, receives := queueOf(offset)
+	if find == nil {
+		return false
+	}
+	q, r := find(d), d.reg(offset)
+	enabling, ring := sections(receives)
+	on := *d.reg(offset - register + qDCTL)&dctlEN != 0
+	switch register {
+	case qBAL, qBAH, qLEN:
+		if on {
+			d.violate(offset, enabling, "ring moved while its queue is enabled")
+		}
+		if register != qBAH && value%128 != 0 {
+			d.violate(offset, ring, "base or length of a ring is no multiple of 128")
+			value &^= 127
+		}
+	case qHead:
+		if on {
+			d.violate(offset, enabling, "head written while the queue is enabled")
+		}
+	case qDCTL:
+		d.enable(q, offset-register, value, receives)
+	case qTail:
+		d.writeTail(q, offset, value, receives)
+		return true
+	}
+	*r = value
+	return true
+}
+
+// enable checks what has to be right before a queue is switched on.
+func (d *Device) enable(q *queue, base, value uint32, receives bool) {
+	was := *d.reg(base + qDCTL)&dctlEN != 0
+	on := value&dctlEN != 0
+	enabling, _ := sections(receives)
+	switch {
+	case was && !on:
+		*q = queue{}
+	case !was && on:
+		*q = queue{asked: true}
+		if *d.reg(base + qLEN) == 0 {
+			d.violate(base+qDCTL, enabling, "queue enabled without a ring")
+		}
+		if !receives && *d.reg(regDMATXCTL)&dmatxTE == 0 {
+			d.violate(base+qDCTL, "4.6.8", "transmit queue enabled before DMATXCTL.TE")
+		}
+	}
+}
+
+func (d *Device) writeTail(q *queue, offset, value uint32, receives bool) {
+	enabling, ring := sections(receives)
+	base := offset - qTail
+	size := *d.reg(base + qLEN) / descriptorSize
+	switch {
+	case value >= size && value != 0:
+		d.violate(offset, ring, "tail beyond the ring")
+		return
+	case value != 0 && !q.ready:
+		d.violate(offset, enabling, "tail written before ENABLE has been read back as set")
+	}
+	*d.reg(offset) = value
+	if !receives && q.ready {
+		d.transmit((base - txBlock) / blockSize)
+	}
+}
+
+// next takes the descriptor at the head of a ring. nil: the ring is empty, or
+// not in memory, which is a violation.
+func (d *Device) next(base uint32) []byte {
+	head, size := *d.reg(base + qHead), *d.reg(base + qLEN)/descriptorSize
+	if size == 0 || head >= size || head == *d.reg(base + qTail) {
+		return nil
+	}
+	at := uint64(*d.reg(base + qBAL)) | uint64(*d.reg(base + qBAH))<<32
+	b := d.dma(base+qTail, at+uint64(head)*descriptorSize, descriptorSize)
+	if b != nil {
+		*d.reg(base + qHead) = (head + 1) % size
+	}
+	return b
+}
+
+// dma reaches memory, or records that there is none.
+func (d *Device) dma(offset uint32, iova uint64, size int) []byte {
+	b := d.config.Memory.At(iova, size)
+	if len(b) < size {
+		d.violate(offset, "5.2.5.3", "DMA outside the mapped memory")
+		return nil
+	}
+	return b
+}
+
+// words are the two halves of a descriptor.
+func words(b []byte) (low, high uint64) {
+	return binary.LittleEndian.Uint64(b), binary.LittleEndian.Uint64(b[8:])
+}
