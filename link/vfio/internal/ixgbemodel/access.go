@@ -10,6 +10,7 @@ func (d *Device) reset() {
 	*d.reg(regRDRXCTL) = rdrxDMADone
 	*d.reg(regHLREG0) = 1 | hlreg0CRC | hlreg0Pad
 	*d.reg(regMAXFRS) = 1518 << 16
+	*d.reg(regVLNCTRL) = 0x8100 // the EtherType of tags
 	m := d.config.MAC
 	*d.reg(regRAL) = uint32(m[0]) | uint32(m[1])<<8 | uint32(m[2])<<16 | uint32(m[3])<<24
 	*d.reg(regRAL + 4) = rahAV | uint32(m[4]) | uint32(m[5])<<8
@@ -89,12 +90,15 @@ func (d *Device) write(offset, value uint32) {
 }
 
 // softReset is a reset by CTRL: it must come with interrupts masked, and its
-// bit reads as one until it is done.
+// bit reads as one until it is done. It leaves the semaphores to their holders:
+// on the X540 a driver holds one across it.
 func (d *Device) softReset() {
 	if d.mask != 0 || d.miscMask != 0 {
 		d.violate(regCTRL, "4.6.3.1", "reset while interrupts are enabled")
 	}
+	swsm, swfw := *d.reg(regSWSM), *d.reg(regSWFW)
 	d.reset()
+	*d.reg(regSWSM), *d.reg(regSWFW) = swsm, swfw
 	d.resetting = true
 }
 

@@ -15,7 +15,9 @@
 // frames, the delay of EITR. A register that has no life here keeps what is
 // written, and [Device.Unmodelled] names it.
 //
-// Sections are those of the 82599 10 GbE Controller Datasheet (331520).
+// Sections are those of the 82599 10 GbE Controller Datasheet (331520), for the
+// X540 too. Those under 8.2.3 name the right group of registers, but their last
+// number has yet to be compared with the edition at hand.
 package ixgbemodel
 
 import (

@@ -49,6 +49,19 @@ func TestSemaphores(t *testing.T) {
 	r.violated("8.2.3.4.9", "without the semaphore")
 }
 
+func TestSemaphoreOutlivesReset(t *testing.T) {
+	r := newRig(t, ChipX540)
+	r.Read32(regSWSM)
+	r.Read32(regSWFW)
+	r.Write32(regSWFW, swfwREGSMP|2)
+	r.Write32(regCTRL, ctrlRST)
+	if r.Read32(regSWFW) != swfwREGSMP|2 {
+		t.Error("the reset has taken a semaphore from its holder")
+	}
+	r.Write32(regSWFW, 0)
+	r.clean()
+}
+
 func TestLinkInterrupts(t *testing.T) {
 	r := newRig(t, Chip82599)
 	r.Read32(regEICR)
