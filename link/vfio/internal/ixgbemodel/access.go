@@ -17,8 +17,8 @@ func (d *Device) reset() {
 }
 
 func (d *Device) read(offset uint32) uint32 {
-	if q, r, side := queueOf(offset); q != nil && r == qDCTL {
-		return q(d).control(d.reg(offset), side)
+	if q, r, _ := queueOf(offset); q != nil && r == qDCTL {
+		return q(d).control(d.reg(offset))
 	}
 	if v, ok := d.readInterrupt(offset); ok {
 		return v

@@ -62,7 +62,7 @@ func block(n uint32, receives bool) uint32 {
 
 // control reads RXDCTL or TXDCTL: ENABLE is not seen at once, so that a driver
 // that does not wait for it is found out.
-func (q *queue) control(r *uint32, _ bool) uint32 {
+func (q *queue) control(r *uint32) uint32 {
 	if q.asked {
 		if q.polls++; q.polls < 2 {
 			return *r &^ dctlEN
