@@ -1,6 +1,6 @@
 // Package vfiouser serves a PCI device to a virtual machine monitor over a Unix
 // socket: the server's side of the vfio-user protocol, version 0.0. The other
-// side is QEMU's device vfio-user-pci (QEMU 10.1 and newer), so a register model
+// side is QEMU's device vfio-user-pci (QEMU 11.1 has it), so a register model
 // written in Go stands in a guest as a card, in front of any driver.
 //
 //	s, err := vfiouser.Listen(path, model, nil)
