@@ -164,7 +164,11 @@ func TestCaptureRefused(t *testing.T) {
 	ctx, enough := context.WithCancel(t.Context())
 	var ends []chan error
 	for range 4 {
-		ends = append(ends, capturing(ctx, t, r, control.CaptureRequest{}, io.Discard))
+		var file stream
+		ends = append(ends, capturing(ctx, t, r, control.CaptureRequest{}, &file))
+		// The server lists a capture before its client knows of it, and to end
+		// one that has not begun is an error.
+		stacktest.Eventually(t, "the file begins", func() bool { return file.String() != "" })
 	}
 	if err := r.client.Capture(t.Context(), "wire0", control.CaptureRequest{}, io.Discard); !errors.Is(err, syscall.EBUSY) {
 		t.Errorf("one more than may run: %v", err)
