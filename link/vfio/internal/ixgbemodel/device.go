@@ -58,6 +58,9 @@ type Config struct {
 	// without its checksum, is the callee's.
 	Interrupt func(vector int)
 	Transmit  func(frame []byte)
+	// Trace, if set, is called for each access to a register, in their order,
+	// with the offset as the driver gave it. It must not call the device.
+	Trace func(write bool, offset, value uint32)
 }
 
 // Violation is something done that the datasheet forbids.
@@ -118,6 +121,9 @@ func (d *Device) Read32(offset uint32) uint32 {
 		return 0xffffffff
 	}
 	v := d.read(canonical(offset))
+	if d.config.Trace != nil {
+		d.config.Trace(false, offset, v)
+	}
 	d.release()
 	return v
 }
@@ -129,6 +135,9 @@ func (d *Device) Write32(offset, value uint32) {
 		d.violate(offset, "8.1", "write beyond the registers, or unaligned")
 		d.mu.Unlock()
 		return
+	}
+	if d.config.Trace != nil {
+		d.config.Trace(true, offset, value)
 	}
 	d.write(canonical(offset), value)
 	d.release()

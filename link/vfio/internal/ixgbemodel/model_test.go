@@ -83,6 +83,15 @@ func TestLinkInterrupts(t *testing.T) {
 	r.clean()
 }
 
+func TestTraceTellsEachAccess(t *testing.T) {
+	r := newRig(t, Chip82599)
+	r.Write32(regRALOld, 5)
+	r.Read32(regRALOld)
+	if want := []access{{true, regRALOld, 5}, {false, regRALOld, 5}}; !slices.Equal(r.trace, want) {
+		t.Errorf("trace %v, want %v", r.trace, want)
+	}
+}
+
 func TestReceive(t *testing.T) {
 	r := newRig(t, Chip82599)
 	r.start()

@@ -24,6 +24,12 @@ func (m dram) At(iova uint64, size int) []byte {
 	return m[iova-base:][:size]
 }
 
+// access is what Config.Trace is told.
+type access struct {
+	write         bool
+	offset, value uint32
+}
+
 // rig is a device and the smallest driver.
 type rig struct {
 	*Device
@@ -31,6 +37,7 @@ type rig struct {
 	memory  dram
 	sent    [][]byte
 	vectors []int
+	trace   []access
 	tail    uint32
 }
 
@@ -40,6 +47,7 @@ func newRig(t testing.TB, chip Chip) *rig {
 		Chip: chip, MAC: [6]byte{2, 0, 0, 0, 0, 1}, Memory: r.memory,
 		Interrupt: func(v int) { r.vectors = append(r.vectors, v) },
 		Transmit:  func(f []byte) { r.sent = append(r.sent, f) },
+		Trace:     func(write bool, offset, value uint32) { r.trace = append(r.trace, access{write, offset, value}) },
 	})
 	if err != nil {
 		t.Fatal(err)
