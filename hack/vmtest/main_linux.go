@@ -54,10 +54,12 @@ func main() {
 	}
 }
 
-// guest is one boot: a kernel, a card, and the suites that go together on them.
+// guest is one boot: a kernel, cards of a kind, and the suites that go together
+// on them.
 type guest struct {
 	kernel vmtest.Kernel
 	card   card
+	ports  int
 	suites []suite
 }
 
@@ -66,7 +68,11 @@ func (g guest) String() string {
 	for _, s := range g.suites {
 		names = append(names, s.name)
 	}
-	return fmt.Sprintf("%s, %s: %s", g.kernel.Name, g.card, strings.Join(names, " "))
+	times := ""
+	if g.ports > 1 {
+		times = fmt.Sprintf("%d x ", g.ports)
+	}
+	return fmt.Sprintf("%s, %s%s: %s", g.kernel.Name, times, g.card, strings.Join(names, " "))
 }
 
 // choose makes the guests of what the expressions match.
@@ -94,10 +100,10 @@ func choose(kernels, names, cards string) (guests []guest, err error) {
 				if !is[2].MatchString(c.String()) {
 					continue
 				}
-				at := slices.IndexFunc(guests, func(g guest) bool { return g.kernel == k && g.card == c })
+				at := slices.IndexFunc(guests, func(g guest) bool { return g.kernel == k && g.card == c && g.ports == s.ports })
 				if at < 0 {
 					at = len(guests)
-					guests = append(guests, guest{kernel: k, card: c})
+					guests = append(guests, guest{kernel: k, card: c, ports: s.ports})
 				}
 				guests[at].suites = append(guests[at].suites, s)
 			}
@@ -194,11 +200,14 @@ func (m *matrix) boot(ctx context.Context, root string, image *vmtest.Image, g g
 }
 
 func (m *matrix) config(image *vmtest.Image, g guest, out io.Writer) vmtest.Config {
-	cfg := vmtest.Config{Kernel: image, Output: out, HugePages: 32, Programs: programs, Binaries: m.binaries}
+	cfg := vmtest.Config{Kernel: image, Output: out, HugePages: 32, Programs: slices.Clone(programs), Binaries: m.binaries}
 	if g.card.model != "" {
-		cfg.Cards = []vmtest.Card{{Model: g.card.model, Driver: g.card.driver}}
+		one := vmtest.Card{Model: g.card.model, Driver: g.card.driver}
+		cfg.Cards = slices.Repeat([]vmtest.Card{one}, max(g.ports, 1))
 	}
 	for _, s := range g.suites {
+		cfg.HugePages = max(cfg.HugePages, s.pages)
+		cfg.Programs = append(cfg.Programs, s.programs...)
 		cfg.Modules = append(cfg.Modules, s.modules...)
 		for _, p := range s.packages {
 			args := append(slices.Clone(s.args), fmt.Sprintf("-test.count=%d", m.count))

@@ -14,16 +14,21 @@ func TestChoose(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	seen := map[string]bool{}
+	type machine struct {
+		kernel string
+		card   card
+		ports  int
+	}
+	seen := map[machine]bool{}
 	for _, g := range all {
-		if key := g.kernel.Name + " " + g.card.String(); seen[key] {
-			t.Errorf("two guests for %s", key)
+		if m := (machine{g.kernel.Name, g.card, g.ports}); seen[m] {
+			t.Errorf("two guests for %v", m)
 		} else {
-			seen[key] = true
+			seen[m] = true
 		}
 	}
 	for _, k := range vmtest.Kernels {
-		if !seen[k.Name+" -"] {
+		if !seen[machine{kernel: k.Name}] {
 			t.Errorf("nothing runs on %s", k.Name)
 		}
 	}

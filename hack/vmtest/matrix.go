@@ -16,6 +16,9 @@ type suite struct {
 	modules  []string
 	kernels  []string // on which it runs; nil: all
 	cards    []card   // with which it runs, each in a guest of its own; nil: without one
+	ports    int      // how many cards of the kind the guest has, each on a wire of its own; 0: 1
+	programs []string // of the host, beside those that all guests have
+	pages    int      // huge pages of 2 MiB; 0: 32
 	shows    string   // the lines of its output that begin so are printed in any case
 }
 

@@ -39,6 +39,7 @@ type Config struct {
 	Runs    []Run
 	// Programs of the host that tests call, by name, as "ip". They are copied
 	// with their libraries; one that the host has not the guest has not either.
+	// Paths are copied to the same place, plugins of a program for instance.
 	Programs []string
 	// Memory of the guest, MiB. Default 1024.
 	Memory int

@@ -157,15 +157,24 @@ func (a *archive) testdata(root string) error {
 
 // programs adds programs of the host, which is a Linux for amd64 as the guest
 // is, with the libraries that they load. One that the host has not is left out:
-// the tests that call it skip, as they do on the host.
+// the tests that call it skip, as they do on the host. A name that is a path
+// keeps its place: a plugin, which a program looks for there.
 func (a *archive) programs(names []string) error {
 	have := map[string]bool{}
 	for _, name := range names {
-		file, err := exec.LookPath(name)
-		if err != nil {
+		file, to := name, name
+		if !filepath.IsAbs(name) {
+			found, err := exec.LookPath(name)
+			if err != nil {
+				continue
+			}
+			file, to = found, path.Join("/bin", name)
+		}
+		if have[to] {
 			continue
 		}
-		if err := a.copy(file, path.Join("bin", name), 0o755); err != nil {
+		have[to] = true
+		if err := a.copy(file, to, 0o755); err != nil {
 			return err
 		}
 		// "libc.so.6 => /lib/x86_64-linux-gnu/libc.so.6 (0x00007f...)" and, for
