@@ -17,7 +17,7 @@ func TestBehindABus(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer b.Close()
-	d, err := ixgbemodel.New(ixgbemodel.Config{Chip: ixgbemodel.Chip82599, MAC: [6]byte{2, 3, 4, 5, 6, 7}, Memory: b})
+	d, err := ixgbemodel.New(ixgbemodel.Config{Chip: ixgbemodel.Chip82599, MAC: [6]byte{2, 3, 4, 5, 6, 7}, Memory: ixgbemodel.Flat(b)})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -6,7 +6,8 @@
 // A Device is passive. It is reached by [Device.Read32] and [Device.Write32] on
 // BAR 0, reaches memory through a [Memory], and calls back for interrupts and
 // for the frames that it sends. As a bus for a driver it takes three lines:
-// package bus/model has OnRead, OnWrite and At of the same shapes.
+// package bus/model has OnRead and OnWrite of the same shapes, and [Flat] makes a
+// Memory of it.
 //
 // Modelled: resets, EEPROM reads, semaphores, link state, receive and transmit
 // queues with advanced descriptors, address, multicast and VLAN filters, RSS,
@@ -41,12 +42,6 @@ const (
 	Chip82599 Chip = 0x10fb
 	ChipX540  Chip = 0x1528
 )
-
-// Memory is what the device reaches by DMA.
-type Memory interface {
-	// At returns the size bytes at iova, nil if not all of them are mapped.
-	At(iova uint64, size int) []byte
-}
 
 // Config is what a device is made of.
 type Config struct {

@@ -1,7 +1,5 @@
 package ixgbemodel
 
-import "encoding/binary"
-
 // Descriptors have 16 bytes (7.1.6, 7.2.3).
 const descriptorSize = 16
 
@@ -146,34 +144,4 @@ func (d *Device) writeTail(q *queue, offset, value uint32, receives bool) {
 	if !receives && q.ready {
 		d.transmit((base - txBlock) / blockSize)
 	}
-}
-
-// next takes the descriptor at the head of a ring. nil: the ring is empty, or
-// not in memory, which is a violation.
-func (d *Device) next(base uint32) []byte {
-	head, size := *d.reg(base + qHead), *d.reg(base + qLEN)/descriptorSize
-	if size == 0 || head >= size || head == *d.reg(base + qTail) {
-		return nil
-	}
-	at := uint64(*d.reg(base + qBAL)) | uint64(*d.reg(base + qBAH))<<32
-	b := d.dma(base+qTail, at+uint64(head)*descriptorSize, descriptorSize)
-	if b != nil {
-		*d.reg(base + qHead) = (head + 1) % size
-	}
-	return b
-}
-
-// dma reaches memory, or records that there is none.
-func (d *Device) dma(offset uint32, iova uint64, size int) []byte {
-	b := d.config.Memory.At(iova, size)
-	if len(b) < size {
-		d.violate(offset, "5.2.5.3", "DMA outside the mapped memory")
-		return nil
-	}
-	return b
-}
-
-// words are the two halves of a descriptor.
-func words(b []byte) (low, high uint64) {
-	return binary.LittleEndian.Uint64(b), binary.LittleEndian.Uint64(b[8:])
 }

@@ -71,24 +71,19 @@ func (d *Device) store(n uint32, frame []byte, hash, kind uint32) bool {
 		return false
 	}
 	for rest := frame; len(rest) > 0; {
-		b := d.next(base)
-		if b == nil {
-			return false
-		}
-		low, _ := words(b)
+		e, ok := d.next(base)
 		part := rest[:min(size, len(rest))]
-		buffer := d.dma(base+qTail, low, len(part))
-		if buffer == nil {
+		if !ok || !d.put(base+qTail, e.low, part) {
 			return false
 		}
-		copy(buffer, part)
 		rest = rest[len(part):]
 		state := uint32(rxDD)
 		if len(rest) == 0 {
 			state |= status | rxEOP
 		}
-		binary.LittleEndian.PutUint64(b, uint64(kind)|uint64(hash)<<32)
-		binary.LittleEndian.PutUint64(b[8:], uint64(state)|uint64(len(part))<<32|uint64(tag)<<48)
+		e.low = uint64(kind) | uint64(hash)<<32
+		e.high = uint64(state) | uint64(len(part))<<32 | uint64(tag)<<48
+		d.writeBack(base+qTail, e)
 	}
 	return true
 }

@@ -44,7 +44,7 @@ type rig struct {
 func newRig(t testing.TB, chip Chip) *rig {
 	r := &rig{t: t, memory: make(dram, 1<<16)}
 	d, err := New(Config{
-		Chip: chip, MAC: [6]byte{2, 0, 0, 0, 0, 1}, Memory: r.memory,
+		Chip: chip, MAC: [6]byte{2, 0, 0, 0, 0, 1}, Memory: Flat(r.memory),
 		Interrupt: func(v int) { r.vectors = append(r.vectors, v) },
 		Transmit:  func(f []byte) { r.sent = append(r.sent, f) },
 		Trace:     func(write bool, offset, value uint32) { r.trace = append(r.trace, access{write, offset, value}) },
@@ -70,7 +70,7 @@ func (r *rig) start() {
 	}
 	r.Write32(regRXCTRL, rxctrlRXEN)
 	for i := range uint64(ringSize) {
-		r.put(rxRing, uint32(i), buffers+i*2048, 0)
+		r.place(rxRing, uint32(i), buffers+i*2048, 0)
 	}
 	r.Write32(rxBlock+qTail, ringSize-1)
 }
@@ -86,25 +86,26 @@ func (r *rig) enable(block uint32) {
 	r.t.Fatal("queue does not come up")
 }
 
-func (r *rig) put(ring uint64, i uint32, low, high uint64) {
+func (r *rig) place(ring uint64, i uint32, low, high uint64) {
 	b := r.memory.At(ring+uint64(i)*descriptorSize, descriptorSize)
 	binary.LittleEndian.PutUint64(b, low)
 	binary.LittleEndian.PutUint64(b[8:], high)
 }
 
 func (r *rig) get(ring uint64, i uint32) (low, high uint64) {
-	return words(r.memory.At(ring+uint64(i)*descriptorSize, descriptorSize))
+	b := r.memory.At(ring+uint64(i)*descriptorSize, descriptorSize)
+	return binary.LittleEndian.Uint64(b), binary.LittleEndian.Uint64(b[8:])
 }
 
 // send gives the device a frame, behind a context if there are options.
 func (r *rig) send(f []byte, options, flags uint64, c uint64) {
 	if c != 0 {
-		r.put(txRing, r.tail, c, kindContext<<20|txDEXT)
+		r.place(txRing, r.tail, c, kindContext<<20|txDEXT)
 		r.tail = (r.tail + 1) % ringSize
 	}
 	copy(r.memory.At(buffers+0x8000, len(f)), f)
 	n := uint64(len(f))
-	r.put(txRing, r.tail, buffers+0x8000, n|kindData<<20|txDEXT|txEOP|txIFCS|txRS|flags|(n<<14|options)<<32)
+	r.place(txRing, r.tail, buffers+0x8000, n|kindData<<20|txDEXT|txEOP|txIFCS|txRS|flags|(n<<14|options)<<32)
 	r.tail = (r.tail + 1) % ringSize
 	r.Write32(txBlock+qTail, r.tail)
 }

@@ -39,8 +39,8 @@ func (d *Device) transmit(n uint32) {
 	}
 	var p *packet
 	done := false
-	for b := d.next(base); b != nil; b = d.next(base) {
-		low, high := words(b)
+	for e, ok := d.next(base); ok; e, ok = d.next(base) {
+		low, high := e.low, e.high
 		if high&txDEXT == 0 {
 			d.violate(base+qTail, "7.2.3.2", "legacy descriptors are not modelled")
 		} else if kind := high >> 20 & 15; kind == kindContext {
@@ -58,7 +58,8 @@ func (d *Device) transmit(n uint32) {
 			}
 		}
 		if high&txRS != 0 {
-			binary.LittleEndian.PutUint64(b[8:], txDD)
+			e.high = txDD
+			d.writeBack(base+qTail, e)
 			done = true
 		}
 	}
@@ -70,8 +71,8 @@ func (d *Device) transmit(n uint32) {
 // gather adds the buffer of a data descriptor to a packet.
 func (d *Device) gather(base uint32, p *packet, iova, high uint64) {
 	size := int(high & 0xffff)
-	part := d.dma(base+qTail, iova, size)
-	if size == 0 || part == nil {
+	part := make([]byte, size)
+	if size == 0 || !d.fetch(base+qTail, iova, part) {
 		p.bad = true
 		return
 	}

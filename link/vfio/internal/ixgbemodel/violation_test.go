@@ -25,7 +25,7 @@ func TestViolations(t *testing.T) {
 		{"ring moved", "4.6.7.1", "moved", func(r *rig) { r.Write32(rxBlock+qBAL, rxRing+128) }},
 		{"unaligned", "7.1.9", "128", func(r *rig) { r.Write32(rxBlock+blockSize+qBAL, 16) }},
 		{"DMA", "5.2.5.3", "outside", func(r *rig) {
-			r.put(txRing, 0, 1<<38, 60|kindData<<20|txDEXT|txEOP|txIFCS|60<<46)
+			r.place(txRing, 0, 1<<38, 60|kindData<<20|txDEXT|txEOP|txIFCS|60<<46)
 			r.Write32(txBlock+qTail, 1)
 		}},
 		{"PAYLEN", "7.2.3.2.4", "PAYLEN", func(r *rig) { r.send(datagram(30), 1<<14, 0, 0) }},
