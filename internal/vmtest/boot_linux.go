@@ -81,10 +81,13 @@ type Run struct {
 	Timeout time.Duration // default 5 min
 }
 
-// addresses of a pair of cards. The card under test is in slot 4 and up: in
-// high slots igb fails, whose virtual functions have addresses after its own.
-func cardAddress(i int) string { return fmt.Sprintf("0000:00:%02x.0", 4+i) }
-func peerAddress(i int) string { return fmt.Sprintf("0000:00:%02x.0", 10+i) }
+// Slots of a pair of cards. The card under test is in slot 4 and up, and peers
+// are between: igb has virtual functions, whose addresses begin 16 slots after its
+// own and take two slots, so in high or adjoining ones it fails.
+func cardSlot(i int) int { return 4 + 2*i }
+func peerSlot(i int) int { return 5 + 2*i }
+
+func address(slot int) string { return fmt.Sprintf("0000:00:%02x.0", slot) }
 
 // maxCards is how many pairs fit.
 const maxCards = 4
@@ -140,7 +143,7 @@ func planOf(cfg *Config) (plan inside.Plan, mods []module, err error) {
 			return plan, nil, fmt.Errorf("vmtest: no driver known for card %q", c.Model)
 		}
 		names = append(names, "virtio_pci", "virtio_net", own, "vfio_pci", "vfio_iommu_type1")
-		plan.Cards = append(plan.Cards, inside.Card{Model: c.Model, Address: cardAddress(i), Peer: peerAddress(i), Driver: c.Driver, Cable: inside.Cable(i)})
+		plan.Cards = append(plan.Cards, inside.Card{Model: c.Model, Address: address(cardSlot(i)), Peer: address(peerSlot(i)), Driver: c.Driver, Cable: inside.Cable(i)})
 	}
 	for i := range cfg.Runs {
 		r := &cfg.Runs[i]
@@ -190,8 +193,8 @@ func arguments(cfg Config, initrd string) []string {
 		args = append(args,
 			"-netdev", fmt.Sprintf("hubport,id=%s,hubid=%d", inside.Cable(i), wire),
 			"-netdev", fmt.Sprintf("hubport,id=peer%d,hubid=%d", i, wire),
-			"-device", fmt.Sprintf("%s,netdev=%s,romfile=,addr=%02x.0,mac=52:54:00:00:%02x:01", c.Model, inside.Cable(i), 4+i, wire),
-			"-device", fmt.Sprintf("virtio-net-pci,netdev=peer%d,romfile=,addr=%02x.0,mac=52:54:00:00:%02x:02", i, 10+i, wire))
+			"-device", fmt.Sprintf("%s,netdev=%s,romfile=,addr=%02x.0,mac=52:54:00:00:%02x:01", c.Model, inside.Cable(i), cardSlot(i), wire),
+			"-device", fmt.Sprintf("virtio-net-pci,netdev=peer%d,romfile=,addr=%02x.0,mac=52:54:00:00:%02x:02", i, peerSlot(i), wire))
 	}
 	return append(args, cfg.Options...)
 }
