@@ -1,6 +1,9 @@
 package vfiouser
 
-import "os"
+import (
+	"os"
+	"time"
+)
 
 // Regions of a PCI device; BAR n is region n.
 const (
@@ -68,4 +71,8 @@ type Config struct {
 	// MaxMappings is how many ranges a client may map at once: 65535, the
 	// protocol's default.
 	MaxMappings int
+	// Patience is how long a client may take to propose its version, to finish a
+	// message that it began, and to take a reply: 10 s. A guest that is stopped
+	// sends nothing, but begins nothing either.
+	Patience time.Duration
 }

@@ -23,7 +23,9 @@
 // Memory that is mapped without a descriptor cannot be accessed: commands from
 // server to client (DMA_READ, DMA_WRITE) are not sent. A guest needs shared
 // memory (memory-backend-memfd,share=on). Refused with ENOTSUP: region I/O by
-// descriptors, dirty pages, device features, migration.
+// descriptors, dirty pages, device features, migration. DMA_UNMAP takes, as
+// Linux's VFIO does and a virtual IOMMU needs, any range that cuts no mapping,
+// not only what was mapped at once.
 //
 // Linux only; elsewhere Listen fails with [errors.ErrUnsupported].
 //

@@ -32,7 +32,9 @@ type interrupts struct {
 	lines [irqTypes][]line
 }
 
-// line is one interrupt. fd is ours, -1: the client does not listen.
+// line is one interrupt. fd is ours, -1: the client does not listen. pending: it
+// came while it was masked, or for INTx: the device asserts it, be it masked or
+// listened to or not.
 type line struct {
 	fd              int
 	masked, pending bool
@@ -68,15 +70,19 @@ func (t *interrupts) raise(irq IRQ, vector int) error {
 }
 
 func (l *line) raise(irq IRQ) error {
-	if l.fd < 0 {
-		return nil // as on a bus: nobody listens
+	l.pending = irq == INTx || l.masked && l.fd >= 0
+	if l.fd < 0 || l.masked {
+		return nil // as on a bus where nobody listens
 	}
-	if l.masked {
-		l.pending = true
+	l.masked = irq == INTx // a level: it would come again until it is served
+	return l.signal()
+}
+
+// signal tells the client.
+func (l *line) signal() error {
+	if l.fd < 0 {
 		return nil
 	}
-	l.pending = false
-	l.masked = irq == INTx // a level: it would come again until it is served
 	var one [8]byte
 	native.PutUint64(one[:], 1)
 	// EAGAIN: the counter is full, so the client has a signal that it has not read.
@@ -86,7 +92,7 @@ func (l *line) raise(irq IRQ) error {
 	return nil
 }
 
-// lower forgets an interrupt that was remembered.
+// lower is the end of an interrupt that is asserted or was remembered.
 func (t *interrupts) lower(irq IRQ, vector int) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -95,11 +101,13 @@ func (t *interrupts) lower(irq IRQ, vector int) {
 	}
 }
 
-func (l *line) set(fd int) {
+// set replaces the client's descriptor. What is asserted stays so: the device
+// does not know its client.
+func (l *line) set(irq IRQ, fd int) {
 	if l.fd >= 0 {
 		unix.Close(l.fd)
 	}
-	*l = line{fd: fd}
+	*l = line{fd: fd, masked: l.masked && fd >= 0, pending: l.pending && (fd >= 0 || irq == INTx)}
 }
 
 // clear forgets the client.
@@ -108,7 +116,7 @@ func (t *interrupts) clear() {
 	defer t.mu.Unlock()
 	for irq := range t.lines {
 		for i := range t.lines[irq] {
-			t.lines[irq][i].set(-1)
+			t.lines[irq][i].set(IRQ(irq), -1)
 		}
 	}
 }
@@ -131,10 +139,10 @@ func (t *interrupts) configure(p []byte, fds []int) error {
 	lines := all[start : start+count]
 	switch flags {
 	case irqDataEventFD | irqTrigger:
-		return listen(lines, fds)
+		return listen(IRQ(index), lines, fds)
 	case irqDataNone | irqTrigger:
 		if count == 0 && start == 0 {
-			return listen(all, nil)
+			return listen(IRQ(index), all, nil)
 		}
 	case irqDataBool | irqTrigger, irqDataBool | irqMask, irqDataBool | irqUnmask:
 		if len(p)-20 < len(lines) {
@@ -165,13 +173,13 @@ func (l *line) act(irq IRQ, flags uint32) error {
 			return l.raise(irq)
 		}
 	default:
-		return l.raise(irq)
+		return l.signal() // the client's own trial: the device asserts nothing
 	}
 	return nil
 }
 
 // listen gives lines their eventfds, or with none takes them away.
-func listen(lines []line, fds []int) error {
+func listen(irq IRQ, lines []line, fds []int) error {
 	if len(fds) != 0 && len(fds) != len(lines) {
 		return syscall.EINVAL
 	}
@@ -189,7 +197,12 @@ func listen(lines []line, fds []int) error {
 		if len(fds) > 0 {
 			fd, fds[i] = fds[i], -1
 		}
-		lines[i].set(fd)
+		lines[i].set(irq, fd)
+		if lines[i].pending && !lines[i].masked {
+			if err := lines[i].raise(irq); err != nil {
+				return err
+			}
+		}
 	}
 	return nil
 }

@@ -1,6 +1,7 @@
 package vfiouser
 
 import (
+	"errors"
 	"fmt"
 	"runtime/debug"
 	"slices"
@@ -141,16 +142,27 @@ func (r *mapping) mmap(fd int, offset uint64) error {
 	return nil
 }
 
-// remove unmaps what was mapped with this address and size.
+// remove unmaps what lies in a range, be it nothing. A mapping that lies in it
+// in part stays whole, and nothing is unmapped then. The protocol's text allows
+// whole mappings alone; a monitor with a virtual IOMMU asks, as it may ask
+// Linux's VFIO, for ranges that hold many mappings or none.
 func (m *Memory) remove(addr, size uint64) error {
+	last := addr + size - 1
+	if size == 0 || last < addr {
+		return syscall.EINVAL
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	i, found := slices.BinarySearchFunc(m.ranges, addr, byAddr)
-	if !found || m.ranges[i].size != size {
-		return syscall.ENOENT
+	i, _ := slices.BinarySearchFunc(m.ranges, addr, byAddr)
+	j := i
+	for j < len(m.ranges) && m.ranges[j].addr <= last {
+		j++
 	}
-	err := m.ranges[i].unmap()
-	m.ranges = slices.Delete(m.ranges, i, i+1)
+	if i > 0 && addr-m.ranges[i-1].addr < m.ranges[i-1].size || j > i && last-m.ranges[j-1].addr < m.ranges[j-1].size-1 {
+		return syscall.EINVAL
+	}
+	err := unmap(m.ranges[i:j])
+	m.ranges = slices.Delete(m.ranges, i, j)
 	return err
 }
 
@@ -158,19 +170,16 @@ func (m *Memory) remove(addr, size uint64) error {
 func (m *Memory) clear() error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	var first error
-	for i := range m.ranges {
-		if err := m.ranges[i].unmap(); err != nil && first == nil {
-			first = err
-		}
-	}
+	err := unmap(m.ranges)
 	m.ranges = nil
-	return first
+	return err
 }
 
-func (r *mapping) unmap() error {
-	if r.page == nil {
-		return nil
+func unmap(ranges []mapping) (err error) {
+	for i := range ranges {
+		if ranges[i].page != nil {
+			err = errors.Join(err, unix.Munmap(ranges[i].page))
+		}
 	}
-	return unix.Munmap(r.page)
+	return err
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"syscall"
 )
 
@@ -29,27 +30,34 @@ type session struct {
 	s       *Server
 	client  capabilities
 	greeted bool
+	reply   []byte // the last; used again
+	data    []byte // of the last read; used again
 }
 
 // run answers until the client goes, which is no error.
 func (e *session) run(c *conn) error {
+	defer c.close()
+	if err := c.hurry(true); err != nil { // the version has to come in time
+		return err
+	}
 	for {
 		h, payload, fds, err := c.receive()
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
 		if err != nil {
-			closeAll(fds)
-			if errors.Is(err, io.EOF) {
-				return nil
-			}
 			return err
 		}
-		reply, give, err := e.answer(h, payload, fds)
-		for _, fd := range fds {
-			if fd >= 0 {
-				closeAll([]int{fd})
+		if !e.greeted {
+			if err := c.hurry(false); err != nil {
+				closeAll(fds)
+				return err
 			}
 		}
+		reply, give, err := e.answer(h, payload, fds)
+		closeAll(fds)
 		if h.flags&flagNoReply == 0 {
-			if err := c.send(reply, give...); err != nil {
+			if err := c.send(reply, give); err != nil {
 				return err
 			}
 		}
@@ -63,7 +71,7 @@ func (e *session) run(c *conn) error {
 // the reply are the device's. An error ends the session, after the reply.
 func (e *session) answer(h header, p []byte, fds []int) (reply []byte, give []int, err error) {
 	if e.greeted == (h.command == cmdVersion) {
-		return h.fail(syscall.EINVAL), nil, fmt.Errorf("vfiouser: command %d, where the version comes first and once: %w", h.command, syscall.EPROTO)
+		return h.fail(e.reply[:0], syscall.EINVAL), nil, fmt.Errorf("vfiouser: command %d, where the version comes first and once: %w", h.command, syscall.EPROTO)
 	}
 	body, give, err := e.do(h.command, p, fds)
 	if err != nil {
@@ -72,10 +80,11 @@ func (e *session) answer(h header, p []byte, fds []int) (reply []byte, give []in
 		if e.greeted {
 			err = nil // the command's, not the session's
 		}
-		return h.fail(errno), nil, err
+		return h.fail(e.reply[:0], errno), nil, err
 	}
 	e.greeted = true
-	return append(h.reply(len(body))[:headerSize], body...), give, nil
+	e.reply = h.reply(e.reply[:0], body)
+	return e.reply, give, nil
 }
 
 // fixed is how long the payload of a command is at least, by command.
@@ -201,9 +210,9 @@ func (e *session) read(p []byte) ([]byte, error) {
 	if r := e.s.region(index); !r.Readable || !r.holds(offset, count) || int(count) > min(maxData, e.client.MaxData) {
 		return nil, syscall.EINVAL
 	}
-	b := make([]byte, 16+count)
-	copy(b, p[:16])
-	return b, e.s.dev.Read(int(index), offset, b[16:])
+	e.data = slices.Grow(append(e.data[:0], p[:16]...), int(count))[:16+count]
+	clear(e.data[16:])
+	return e.data, e.s.dev.Read(int(index), offset, e.data[16:])
 }
 
 func (e *session) write(index uint32, offset uint64, count uint32, data []byte) error {

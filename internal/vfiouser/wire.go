@@ -67,22 +67,19 @@ func parseHeader(b []byte) (header, error) {
 	return h, nil
 }
 
-// reply makes the header that answers h, with room behind it for a payload.
-func (h header) reply(payload int) []byte {
-	b := make([]byte, headerSize+payload)
-	native.PutUint16(b, h.id)
-	native.PutUint16(b[2:], h.command)
-	native.PutUint32(b[4:], uint32(len(b)))
-	native.PutUint32(b[8:], typeReply)
-	return b
+// reply appends a message that answers h.
+func (h header) reply(b, payload []byte) []byte {
+	b = native.AppendUint16(native.AppendUint16(b, h.id), h.command)
+	b = native.AppendUint32(b, uint32(headerSize+len(payload)))
+	b = native.AppendUint32(native.AppendUint32(b, typeReply), 0)
+	return append(b, payload...)
 }
 
-// fail answers h with an error, which has no payload.
-func (h header) fail(errno syscall.Errno) []byte {
-	b := h.reply(0)
-	native.PutUint32(b[8:], typeReply|flagError)
-	native.PutUint32(b[12:], uint32(errno))
-	return b
+// fail appends one that says an error, which has no payload.
+func (h header) fail(b []byte, errno syscall.Errno) []byte {
+	b = native.AppendUint16(native.AppendUint16(b, h.id), h.command)
+	b = native.AppendUint32(b, headerSize)
+	return native.AppendUint32(native.AppendUint32(b, typeReply|flagError), uint32(errno))
 }
 
 // capabilities are the ones of the version's JSON that matter to a server.
