@@ -10,7 +10,7 @@ only=${2:-}
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
 fuzz() { # package target
-	go -C "$1" test -run '^$' -fuzz "^$2\$" -fuzztime "$time" -timeout 30m >"$log" 2>&1
+	go -C "$1" test -run '^$' -fuzz "^$2\$" -fuzztime "$time" -fuzzminimizetime 1s -timeout 30m >"$log" 2>&1
 }
 # At the end of its time go test now and then reports its own deadline as a
 # failure (golang.org/issue/75804). That leaves no failing input, and is tried again.
