@@ -102,6 +102,10 @@ func mountAll() error {
 			return fmt.Errorf("mount %s on %s: %w", m.kind, m.at, err)
 		}
 	}
+	// The first root is everybody's to write to, which careful programs refuse.
+	if err := os.Chmod("/", 0o755); err != nil {
+		return err
+	}
 	// Namespaces of tests are mounts, which must not spread.
 	return unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, "")
 }
