@@ -33,11 +33,12 @@ func main() {
 	tests := flag.String("run", "", "regular expression: tests to run, as with go test")
 	count := flag.Int("count", 1, "how often to run each test, as with go test")
 	quiet := flag.Bool("q", false, "print failures and the table alone")
+	traces := flag.String("trace", "", "folder for the traces of the cards that we model")
 	list := flag.Bool("list", false, "print what would run")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, unix.SIGTERM)
 	defer stop()
-	m := &matrix{tests: *tests, count: *count, quiet: *quiet}
+	m := &matrix{tests: *tests, count: *count, quiet: *quiet, traces: *traces}
 	guests, err := choose(*kernels, *names, *cards)
 	if err == nil && *list {
 		for _, g := range guests {
@@ -125,6 +126,7 @@ type matrix struct {
 	tests    string
 	count    int
 	quiet    bool
+	traces   string
 	binaries string // a folder for what all guests need
 	rows     []row
 	shown    strings.Builder // figures, for the end
@@ -147,6 +149,13 @@ func (m *matrix) run(ctx context.Context, guests []guest) error {
 			fmt.Println(err)
 			m.lost(g.suites, g, "FAILED: no kernel")
 			continue
+		}
+		if vmtest.NeedsModels(g.card.model) {
+			if err := vmtest.FetchModels(ctx, vmtest.Cache(root)); err != nil {
+				fmt.Println(err)
+				m.skip(g, "skipped: no QEMU with vfio-user-pci, see above")
+				continue
+			}
 		}
 		if err := m.boot(ctx, root, image, g); err != nil {
 			return err
@@ -177,6 +186,7 @@ func (m *matrix) boot(ctx context.Context, root string, image *vmtest.Image, g g
 			return err
 		}
 		fmt.Printf("kernel %s, ready after %.1f s\n", report.Release, report.Boot.Seconds())
+		m.judge(g, report.Models)
 		done := m.score(g, report)
 		if m.quiet && (err != nil || m.failed(g, report)) {
 			if _, err := os.Stdout.Write(kept.Bytes()); err != nil {
@@ -200,7 +210,7 @@ func (m *matrix) boot(ctx context.Context, root string, image *vmtest.Image, g g
 }
 
 func (m *matrix) config(image *vmtest.Image, g guest, out io.Writer) vmtest.Config {
-	cfg := vmtest.Config{Kernel: image, Output: out, HugePages: 32, Programs: slices.Clone(programs), Binaries: m.binaries}
+	cfg := vmtest.Config{Kernel: image, Output: out, HugePages: 32, Programs: slices.Clone(programs), Binaries: m.binaries, Traces: m.traces}
 	if g.card.model != "" {
 		one := vmtest.Card{Model: g.card.model, Driver: g.card.driver}
 		cfg.Cards = slices.Repeat([]vmtest.Card{one}, max(g.ports, 1))
@@ -256,6 +266,29 @@ func (m *matrix) score(g guest, report *vmtest.Report) (done int) {
 		done++
 	}
 	return done
+}
+
+// judge makes a row for each card that we model: what its driver did wrong is a
+// failure, whatever the tests have seen.
+func (m *matrix) judge(g guest, models []vmtest.Model) {
+	for _, one := range models {
+		for _, line := range one.Lines {
+			fmt.Println("model:", line)
+		}
+		r := row{suite: "model", kernel: g.kernel.Name, card: g.card.String(), verdict: "ok, no violation"}
+		if n := len(one.Violations); n > 0 {
+			m.bad++
+			r.verdict = fmt.Sprintf("FAILED: %d violations, see above", n)
+		}
+		m.rows = append(m.rows, r)
+	}
+}
+
+// skip makes rows of suites that cannot run here.
+func (m *matrix) skip(g guest, why string) {
+	for _, s := range g.suites {
+		m.rows = append(m.rows, row{suite: s.name, kernel: g.kernel.Name, card: g.card.String(), verdict: why})
+	}
 }
 
 func (m *matrix) failed(g guest, report *vmtest.Report) bool {

@@ -37,6 +37,8 @@ func (c card) String() string {
 var (
 	toVFIO   = []card{{"igb", "vfio-pci"}, {"e1000e", "vfio-pci"}, {"e1000", "vfio-pci"}}
 	toKernel = []card{{"igb", "igb"}}
+	// QEMU has no ixgbe: these we model.
+	ixgbeToKernel = []card{{"82599", "ixgbe"}, {"x540", "ixgbe"}}
 )
 
 // programs are those that tests call. hack/deps.sh installs them.
@@ -74,5 +76,6 @@ var suites = []suite{
 	overXDP("zero-copy"), overXDP("native"), overXDP("generic"),
 	{name: "bench", packages: []string{"internal/vmtest/guestbench"}, timeout: 3 * time.Minute, kernels: []string{"6.12"}, cards: toVFIO[:1], shows: guestbench.Mark},
 	{name: "cards", packages: []string{"internal/vmtest/guesttest"}, timeout: time.Minute, kernels: []string{"6.12"}, cards: append(toVFIO, toKernel...)},
+	{name: "cards", packages: []string{"internal/vmtest/guesttest"}, timeout: 2 * time.Minute, kernels: []string{"6.12"}, cards: ixgbeToKernel},
 	{name: "cards", packages: []string{"internal/vmtest/guesttest"}, timeout: time.Minute, kernels: []string{"7.2"}, cards: append(toVFIO[:1:1], toKernel...)},
 }

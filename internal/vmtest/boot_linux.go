@@ -3,6 +3,7 @@ package vmtest
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -17,8 +18,6 @@ import (
 
 	"github.com/oobnet/oobnet/internal/vmtest/inside"
 )
-
-const program = "qemu-system-x86_64"
 
 // Defaults of Config and Run.
 const (
@@ -52,6 +51,9 @@ type Config struct {
 	// Binaries is a folder to build in, where the next machine finds what this
 	// one has built, as long as the sources do not change; "": one of its own.
 	Binaries string
+	// Traces is a folder for the traces of cards that we model ourselves, each
+	// named by the card and its driver, as 82599-ixgbe-0.trace; "": none.
+	Traces string
 	// Options are further arguments for QEMU.
 	Options []string
 }
@@ -59,7 +61,7 @@ type Config struct {
 // Card is a network card to test on. Each is on a wire of its own with a virtio
 // card, which the guest's kernel drives: the peer.
 type Card struct {
-	Model  string // by QEMU's name: "igb", "e1000e", "e1000"
+	Model  string // by QEMU's name: "igb", "e1000e", "e1000"; or "82599", "x540", which we model
 	Driver string // the guest's driver for it, as "igb" or "vfio-pci"
 }
 
@@ -71,6 +73,8 @@ var kernelDrivers = map[string]string{
 	"e1000":          "e1000",
 	"e1000-82545em":  "e1000",
 	"virtio-net-pci": "virtio_net",
+	"82599":          "ixgbe",
+	"x540":           "ixgbe",
 }
 
 // Run is a package whose tests to run.
@@ -98,8 +102,9 @@ const maxCards = 4
 // error holds the end of the console. A failed test is no error: see
 // [Result.OK].
 func Boot(ctx context.Context, root string, cfg Config) (*Report, error) {
-	if _, err := exec.LookPath(program); err != nil {
-		return nil, fmt.Errorf("vmtest: %w: run hack/deps.sh as root, or install QEMU 8 or newer", err)
+	qemu, err := emulator(Cache(root), cfg.Cards)
+	if err != nil {
+		return nil, err
 	}
 	plan, mods, err := planOf(&cfg)
 	if err != nil {
@@ -111,14 +116,24 @@ func Boot(ctx context.Context, root string, cfg Config) (*Report, error) {
 	}
 	defer os.RemoveAll(dir)
 	binaries := cmp.Or(cfg.Binaries, dir)
-	if err := compile(ctx, root, binaries, cfg.Runs); err != nil {
+	if err := compile(ctx, root, binaries, cfg); err != nil {
 		return nil, err
 	}
 	initrd := filepath.Join(dir, initrdName)
 	if err := initramfs(root, binaries, initrd, cfg, mods, plan); err != nil {
 		return nil, fmt.Errorf("vmtest: the guest's root: %w", err)
 	}
-	return boot(ctx, cfg, plan, initrd)
+	stop, err := models(ctx, cfg, dir, binaries)
+	if err != nil {
+		_, e := stop()
+		return nil, errors.Join(err, e)
+	}
+	report, err := boot(ctx, cfg, plan, append(qemu, arguments(cfg, initrd)...))
+	said, e := stop()
+	if report != nil {
+		report.Models = said
+	}
+	return report, errors.Join(err, e)
 }
 
 // planOf fills in defaults and decides what the guest does.
@@ -144,6 +159,9 @@ func planOf(cfg *Config) (plan inside.Plan, mods []module, err error) {
 		}
 		names = append(names, "virtio_pci", "virtio_net", own, "vfio_pci", "vfio_iommu_type1")
 		plan.Cards = append(plan.Cards, inside.Card{Model: c.Model, Address: address(cardSlot(i)), Peer: address(peerSlot(i)), Driver: c.Driver, Cable: inside.Cable(i)})
+		if c.served() {
+			plan.Cards[i].Cable = "" // QEMU has no end of its wire
+		}
 	}
 	for i := range cfg.Runs {
 		r := &cfg.Runs[i]
@@ -187,20 +205,37 @@ func arguments(cfg Config, initrd string) []string {
 		"-append", "console=ttyS0 quiet panic=-1 oops=panic mitigations=off intel_iommu=on iommu=nopt",
 		"-device", "intel-iommu,intremap=on,caching-mode=on,device-iotlb=on",
 	}
+	if slices.ContainsFunc(cfg.Cards, Card.served) {
+		// What serves the card reaches the guest's memory by a descriptor.
+		args = append(args, "-object", fmt.Sprintf("memory-backend-memfd,id=ram,size=%dM,share=on", cfg.Memory), "-machine", "memory-backend=ram")
+	}
 	for i, c := range cfg.Cards {
-		wire := i + 1
-		// Two hub ports of one hub are a wire.
-		args = append(args,
-			"-netdev", fmt.Sprintf("hubport,id=%s,hubid=%d", inside.Cable(i), wire),
-			"-netdev", fmt.Sprintf("hubport,id=peer%d,hubid=%d", i, wire),
-			"-device", fmt.Sprintf("%s,netdev=%s,romfile=,addr=%02x.0,mac=52:54:00:00:%02x:01", c.Model, inside.Cable(i), cardSlot(i), wire),
-			"-device", fmt.Sprintf("virtio-net-pci,netdev=peer%d,romfile=,addr=%02x.0,mac=52:54:00:00:%02x:02", i, peerSlot(i), wire))
+		args = append(args, c.arguments(filepath.Dir(initrd), i)...)
+		args = append(args, "-device", fmt.Sprintf("virtio-net-pci,netdev=peer%d,romfile=,addr=%02x.0,mac=52:54:00:00:%02x:02", i, peerSlot(i), i+1))
 	}
 	return append(args, cfg.Options...)
 }
 
-// boot runs QEMU until the guest has powered off, or has to be given up.
-func boot(ctx context.Context, cfg Config, plan inside.Plan, initrd string) (*Report, error) {
+func cardMAC(i int) string { return fmt.Sprintf("52:54:00:00:%02x:01", i+1) }
+
+// arguments are those for card i and its wire, to which the peer is netdev peer<i>.
+func (c Card) arguments(dir string, i int) []string {
+	if c.served() {
+		return []string{
+			"-device", fmt.Sprintf(`{"driver":"vfio-user-pci","addr":"%02x.0","socket":{"type":"unix","path":%q}}`, cardSlot(i), cardSocket(dir, i)),
+			"-netdev", fmt.Sprintf("dgram,id=peer%d,local.type=unix,local.path=%s,remote.type=unix,remote.path=%s", i, peerWire(dir, i), cardWire(dir, i)),
+		}
+	}
+	wire := i + 1 // two hub ports of one hub are a wire
+	return []string{
+		"-netdev", fmt.Sprintf("hubport,id=%s,hubid=%d", inside.Cable(i), wire),
+		"-netdev", fmt.Sprintf("hubport,id=peer%d,hubid=%d", i, wire),
+		"-device", fmt.Sprintf("%s,netdev=%s,romfile=,addr=%02x.0,mac=%s", c.Model, inside.Cable(i), cardSlot(i), cardMAC(i)),
+	}
+}
+
+// boot runs QEMU, by its command line, until the guest has powered off, or has to be given up.
+func boot(ctx context.Context, cfg Config, plan inside.Plan, command []string) (*Report, error) {
 	console, consoleEnd, err := os.Pipe()
 	if err != nil {
 		return nil, err
@@ -218,7 +253,7 @@ func boot(ctx context.Context, cfg Config, plan inside.Plan, initrd string) (*Re
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("vmtest: the guest was not done after %v", limit))
 	defer cancel()
-	cmd := exec.Command(program, arguments(cfg, initrd)...)
+	cmd := exec.Command(command[0], command[1:]...)
 	cmd.ExtraFiles = []*os.File{consoleEnd, resultsEnd}
 	var said strings.Builder
 	cmd.Stdout, cmd.Stderr = &said, &said

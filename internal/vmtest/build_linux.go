@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/oobnet/oobnet/internal/vmtest/inside"
@@ -41,14 +42,20 @@ func static(ctx context.Context, root string, args ...string) error {
 	return nil
 }
 
-// compile builds the guest's first program and the test binaries into dir. The
+// compile builds the guest's first program, the test binaries and what models
+// cards into dir. The
 // name of a binary is its package's path with dashes.
-func compile(ctx context.Context, root, dir string, runs []Run) error {
+func compile(ctx context.Context, root, dir string, cfg Config) error {
 	const strip = "-ldflags=-s -w"
 	if err := static(ctx, root, "build", "-trimpath", strip, "-o", filepath.Join(dir, "init"), "./internal/vmtest/guest"); err != nil {
 		return err
 	}
-	for _, r := range runs {
+	if slices.ContainsFunc(cfg.Cards, Card.served) {
+		if err := static(ctx, root, "build", "-trimpath", "-o", filepath.Join(dir, modelBinary), "./"+modelProgram); err != nil {
+			return err
+		}
+	}
+	for _, r := range cfg.Runs {
 		binary := filepath.Join(dir, binaryName(r.Package))
 		if _, err := os.Stat(binary); err == nil {
 			continue // another run of the same package, or another machine's

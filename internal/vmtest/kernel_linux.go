@@ -85,7 +85,7 @@ func (k Kernel) Cached(cache string) (*Image, error) {
 // Without a network, what is in the cache has to do.
 func (k Kernel) Fetch(ctx context.Context, cache string) (*Image, error) {
 	cached, _ := k.Cached(cache) // an error: it is not there, or not whole
-	a := apt{dir: filepath.Join(cache, "apt")}
+	a := apt{dir: filepath.Join(cache, "apt"), suites: suites()}
 	err := a.update(ctx)
 	if err != nil {
 		if cached != nil {
@@ -147,8 +147,9 @@ func byNumbers(a, b string) int {
 
 // apt is an apt of our own: other sources, lists and cache than the machine's.
 type apt struct {
-	dir string // absolute
-	cwd string // where downloads land; "": dir
+	dir    string // absolute
+	cwd    string // where downloads land; "": dir
+	suites []string
 }
 
 // run calls a program of apt's with these settings.
@@ -161,6 +162,7 @@ func (a apt) run(ctx context.Context, limit time.Duration, program string, args 
 		"-o", "Dir::Etc::sourceparts=-",
 		"-o", "Dir::State::lists=" + filepath.Join(a.dir, "lists"),
 		"-o", "Dir::Cache=" + filepath.Join(a.dir, "cache"),
+		"-o", "Dir::State::status=" + filepath.Join(a.dir, "status"), // nothing is installed
 		"-o", "APT::Architecture=amd64",
 		"-o", "APT::Sandbox::User=", // its own user may not read a home folder
 		"-o", "Acquire::Languages=none",
@@ -184,10 +186,13 @@ func (a apt) update(ctx context.Context) error {
 		}
 	}
 	sources := "# Written by internal/vmtest.\n"
-	for _, suite := range suites() {
+	for _, suite := range a.suites {
 		sources += "deb " + a.mirror(ctx) + " " + suite + " main\n"
 	}
 	list, stamp := filepath.Join(a.dir, "sources.list"), filepath.Join(a.dir, "updated")
+	if err := os.WriteFile(filepath.Join(a.dir, "status"), nil, 0o644); err != nil {
+		return err
+	}
 	old, err := os.ReadFile(list)
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err
@@ -262,18 +267,9 @@ func (a apt) unpack(ctx context.Context, name, dir string) (*Image, error) {
 	if _, err := a.run(ctx, downloadLimit, "apt-get", append([]string{"download"}, packages...)...); err != nil {
 		return nil, err
 	}
-	debs, err := filepath.Glob(filepath.Join(work, "*.deb"))
-	if err != nil {
-		return nil, err
-	}
 	tree := filepath.Join(work, "tree")
-	for _, deb := range debs {
-		ctx, cancel := context.WithTimeout(ctx, downloadLimit)
-		out, err := exec.CommandContext(ctx, "dpkg-deb", "-x", deb, tree).CombinedOutput()
-		cancel()
-		if err != nil {
-			return nil, fmt.Errorf("vmtest: unpack %s: %w: %s", deb, err, out)
-		}
+	if err := unpackAll(ctx, work, tree); err != nil {
+		return nil, err
 	}
 	image, err := open(tree)
 	if err != nil {

@@ -22,6 +22,7 @@ type Report struct {
 	Release string        // of the guest's kernel
 	Boot    time.Duration // from QEMU's start until the guest was ready
 	Results []Result      // one for each run of the Config, in order
+	Models  []Model       // of cards that we model ourselves
 }
 
 // Result is what came of a run.

@@ -15,7 +15,7 @@ type Card struct {
 	Address string // on PCI, as 0000:00:04.0
 	Peer    string // address of the card at the other end of the wire, which the kernel drives
 	Driver  string // what the card was bound to when the tests began
-	Cable   string // QEMU's name of its end of the wire
+	Cable   string // QEMU's name of its end of the wire; "" where we model the card ourselves
 }
 
 // SetCable plugs the card's cable in or pulls it, until the test ends. The card
@@ -24,12 +24,21 @@ func (c Card) SetCable(t testing.TB, in bool) {
 	t.Helper()
 	if !in {
 		t.Cleanup(func() {
-			if err := inside.SetCable(c.Cable, true); err != nil {
+			if err := inside.Card(c).SetCable(true); err != nil {
 				t.Error(err)
 			}
 		})
 	}
-	if err := inside.SetCable(c.Cable, in); err != nil {
+	if err := inside.Card(c).SetCable(in); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Mark begins a task, by its number, in the trace of a card that we model
+// ourselves.
+func (c Card) Mark(t testing.TB, task uint32) {
+	t.Helper()
+	if err := inside.Mark(c.Address, task); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -13,7 +13,7 @@ import (
 )
 
 // own are the kernel's drivers of the cards.
-var own = map[string]string{"igb": "igb", "e1000e": "e1000e", "e1000": "e1000"}
+var own = map[string]string{"igb": "igb", "e1000e": "e1000e", "e1000": "e1000", "82599": "ixgbe", "x540": "ixgbe"}
 
 // TestBind gives each card to VFIO and back, as drivers' tests will.
 func TestBind(t *testing.T) {

@@ -27,7 +27,7 @@ type Card struct {
 	Address string // on PCI, as 0000:00:04.0
 	Peer    string // address of the card at the other end, for the guest's kernel
 	Driver  string // the driver to give it before the first run
-	Cable   string // QEMU's name of its end of the wire
+	Cable   string // QEMU's name of its end of the wire; "": we model the card, and QEMU has none
 }
 
 // Cable is QEMU's name of the end of a wire that card i, from 0, is at.

@@ -48,7 +48,10 @@ func Drain(port *os.File) error {
 
 // SetCable plugs a card's cable in or pulls it, as QEMU shows it to the card. It
 // returns when QEMU was told; the card sees it a moment later.
-func SetCable(cable string, in bool) error {
+func (c Card) SetCable(in bool) error {
+	if c.Cable == "" {
+		return setModelCable(c.Address, in)
+	}
 	f, err := OpenPort(monitorPort)
 	if err != nil {
 		return err
@@ -57,7 +60,7 @@ func SetCable(cable string, in bool) error {
 	// The end of a line first: before the port was opened its echo was on, and
 	// has perhaps sent the monitor's own greeting back.
 	state := map[bool]string{true: "on", false: "off"}[in]
-	if _, err := fmt.Fprintf(f, "\nset_link %s %s\n", cable, state); err != nil {
+	if _, err := fmt.Fprintf(f, "\nset_link %s %s\n", c.Cable, state); err != nil {
 		return err
 	}
 	return Drain(f)

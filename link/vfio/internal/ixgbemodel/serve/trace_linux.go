@@ -38,7 +38,7 @@ func (t *trace) access(write bool, offset, value uint32) {
 	} else {
 		t.reads++
 	}
-	t.print("%c %#05x %#010x\n", what, offset, value)
+	t.print("%c 0x%05x 0x%08x\n", what, offset, value)
 }
 
 // mark notes that the guest has begun a task.
