@@ -57,13 +57,13 @@ type device struct {
 var _ driver.Device = (*device)(nil)
 
 func open(b bus.Bus, m driver.Model, cfg driver.Config) (driver.Device, error) {
-	d := &device{Gigabit: driver.Gigabit{Bus: b, Config: cfg, VLANWrites: 1}, express: m.Device == id82574 || m.Device == 0x10f6}
+	d := &device{Gigabit: driver.Gigabit{Base: driver.Base{Bus: b, Config: cfg, Tables: driver.GigabitTables}}, express: m.Device == id82574 || m.Device == 0x10f6}
 	maxFrame := maxFrame8254x
 	if d.express {
 		maxFrame = maxFrame82574
 	}
 	d.About = driver.Info{
-		Driver: "e1000", Model: m.Name, Queues: 1, MaxMTU: maxFrame - driver.FrameOverhead, MaxUnicast: driver.MaxUnicast,
+		Driver: "e1000", Model: m.Name, Queues: 1, MaxMTU: maxFrame - driver.FrameOverhead, MaxUnicast: d.Tables.MaxUnicast,
 		RXDescriptors: cfg.RXDescriptors, TXDescriptors: cfg.TXDescriptors, Supported: supported, On: cfg.Features,
 	}
 	if err := d.check(); err != nil {

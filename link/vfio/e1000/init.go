@@ -22,7 +22,7 @@ func (d *device) reset() error {
 	d.Regs.Write32(driver.RegIMC, bus.AllOnes)
 	d.Regs.Write32(driver.RegRCTL, 0)
 	d.Regs.Write32(driver.RegTCTL, 0)
-	if err := d.EndDMA(d.express); err != nil {
+	if _, err := d.EndDMA(d.express); err != nil {
 		return err
 	}
 	loaded := uint32(0)
@@ -30,7 +30,8 @@ func (d *device) reset() error {
 		d.ownPHY(true)
 		loaded = eecdAutoRead
 	}
-	if err := d.Reset(regEECD, loaded); err != nil {
+	d.BeginReset()
+	if err := d.AwaitReset(driver.SettleWait, regEECD, loaded); err != nil {
 		return err
 	}
 	d.Regs.Write32(driver.RegIMC, bus.AllOnes)

@@ -25,6 +25,14 @@ type card struct {
 
 type write struct{ offset, value uint32 }
 
+// queue is what the tests call a queue's rings.
+type queue = driver.AdvancedQueue
+
+const (
+	queueStep  = driver.AdvancedStep
+	ringEnable = driver.RingEnable
+)
+
 const barSize = 128 << 10
 
 // newCard makes a card that answers where the driver waits.
@@ -70,7 +78,7 @@ func (c *card) start(cfg driver.Config) (*device, []*queue) {
 		c.t.Fatal(err)
 	}
 	d := dev.(*device)
-	layout := link.Layout{BufferSize: 2048, Queues: len(d.queues), RXBuffers: 32, TXBuffers: 32}
+	layout := link.Layout{BufferSize: 2048, Queues: len(d.Queues), RXBuffers: 32, TXBuffers: 32}
 	memory, err := c.Alloc(layout.Bytes())
 	if err != nil {
 		c.t.Fatal(err)
@@ -84,8 +92,8 @@ func (c *card) start(cfg driver.Config) (*device, []*queue) {
 		c.t.Fatal(err)
 	}
 	var queues []*queue
-	for i := range d.queues {
-		queues = append(queues, &d.queues[i])
+	for i := range d.Queues {
+		queues = append(queues, &d.Queues[i])
 	}
 	return d, queues
 }

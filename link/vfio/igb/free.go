@@ -37,8 +37,5 @@ func newFree(b *model.Bus) driver.Free {
 		}
 		b.Set(offset, value)
 	}
-	return &driver.FreeRings{
-		Bus: b, RX: regQueueRX, TX: regQueueTX, Came: rxDone | rxEnd | rxIP | rxL4, LengthAt: rxLength,
-		Report: txReport, Finished: txDone, Last: txEnd,
-	}
+	return driver.NewAdvancedRings(b, chip82576.layout())
 }

@@ -1,12 +1,12 @@
 // Package igb drives Intel's gigabit NICs of several queues: 82576, I350 and
 // I210.
 //
-// Reading order: this file (which NICs, life), registers.go, init.go,
-// receive.go, transmit.go, control.go (filters, RSS, counters, interrupts),
-// time.go, txtime.go; what all gigabit NICs have in common is in internal/driver, gigabit.go
-// first. Each
-// step names the section that it follows: "82576", "I350" and "I210" are the
-// datasheets (320961, 334027, 333016); sections without a name are the 82576's.
+// Reading order: this file (which NICs, life), registers.go, init.go, control.go
+// (filters, counters, interrupts), time.go. What the drivers share is in
+// internal/driver: receive, transmit and RSS of all NICs with advanced descriptors
+// (advanced.go first), and what all gigabit NICs have (gigabit.go). Each step names the
+// section that it follows: "82576", "I350" and "I210" are the datasheets (320961,
+// 334027, 333016); sections without a name are the 82576's.
 //
 // Descriptors are the advanced ones, and a receive descriptor has one buffer. A
 // queue has a receive ring, a transmit ring and, with MSI-X, a vector.
@@ -15,8 +15,6 @@ package igb
 import (
 	"fmt"
 	"runtime"
-	"sync/atomic"
-	"syscall"
 
 	"github.com/oobnet/oobnet/link"
 	"github.com/oobnet/oobnet/link/vfio/internal/bus"
@@ -39,14 +37,23 @@ type chip struct {
 	// dropsStay: RQDPC is cleared by writing it.
 	dropsStay bool
 	// clock is how the NIC counts time, and where it leaves a frame's.
-	clock clockKind
+	clock *driver.Clock
 }
 
 var (
-	chip82576 = chip{queues: 16, columns: true, vlanWrites: 1, eec: regEEC, clock: clock82576}
-	chipI350  = chip{queues: 8, vlanWrites: 10, strips: true, eec: regEEC, clock: clockI350}
-	chipI210  = chip{queues: 4, vlanWrites: 1, eec: regEECI210, dropsStay: true, clock: clockI210}
+	chip82576 = chip{queues: 16, columns: true, vlanWrites: 1, eec: regEEC, clock: &clock82576}
+	chipI350  = chip{queues: 8, vlanWrites: 10, strips: true, eec: regEEC, clock: &clockI350}
+	chipI210  = chip{queues: 4, vlanWrites: 1, eec: regEECI210, dropsStay: true, clock: &clockI210}
 )
+
+// layout is what the NIC's queues differ in from others'.
+func (c *chip) layout() *driver.AdvancedLayout {
+	return &driver.AdvancedLayout{
+		RX: regQueueRX, TX: regQueueTX, Split: rxSplit, SplitBits: rxSplitOne, SplitDrop: rxSplitDrop,
+		RXControl: rxThresholds, TXControl: txThresholds,
+		BadIP: rxBadIP, BadL4: rxBadL4, Damaged: rxDamaged, Clock: c.clock,
+	}
+}
 
 // models are those with copper ports.
 var models = []struct {
@@ -74,37 +81,28 @@ func list() (l []driver.Model) {
 
 type device struct {
 	driver.Gigabit
-	chip   *chip
-	queues []queue
-	// reading is set by a side of a queue while it reads the clock, of which the
-	// registers are one for all.
-	reading atomic.Bool
-	// sentAt is by buffer, see SentAt: an element belongs to the buffer's owner, as
-	// its bytes do. nil without times.
-	sentAt []int64
-	// timing is the queue whose frame is the one that gets a time now, plus 1; 0:
-	// none. Send sides take it, and give it back.
-	timing atomic.Uint32
-	spread driver.Spread // for Restart
+	driver.Advanced
+	chip *chip
 }
 
 var (
 	_ driver.Device   = (*device)(nil)
 	_ driver.Spreader = (*device)(nil)
+	_ driver.TXTimer  = (*device)(nil)
 )
 
 func open(b bus.Bus, m driver.Model, cfg driver.Config) (driver.Device, error) {
-	d := &device{Gigabit: driver.Gigabit{Bus: b, Config: cfg}}
+	d := &device{Gigabit: driver.Gigabit{Base: driver.Base{Bus: b, Config: cfg, Tables: driver.GigabitTables}}}
 	for _, known := range models {
 		if known.device == m.Device {
-			d.chip, d.VLANWrites = known.chip, known.chip.vlanWrites
+			d.chip, d.Tables.VLANWrites = known.chip, known.chip.vlanWrites
 		}
 	}
 	d.About = driver.Info{
-		Driver: "igb", Model: m.Name, Queues: d.countQueues(), MaxMTU: maxFrame - driver.FrameOverhead, MaxUnicast: driver.MaxUnicast,
+		Driver: "igb", Model: m.Name, Queues: d.countQueues(), MaxMTU: maxFrame - driver.FrameOverhead, MaxUnicast: d.Tables.MaxUnicast,
+		MostSpread:    d.chip.queues,
 		RXDescriptors: cfg.RXDescriptors, TXDescriptors: cfg.TXDescriptors, On: cfg.Features,
-		Supported:  driver.RXChecksum | driver.TXChecksum | driver.VLANStrip | driver.VLANInsert | driver.RXTime | driver.TXTime,
-		RXHeadroom: d.headroom(),
+		Supported: driver.RXChecksum | driver.TXChecksum | driver.VLANStrip | driver.VLANInsert | driver.RXTime | driver.TXTime,
 	}
 	if d.About.Queues > 1 {
 		d.About.Supported |= driver.RSS
@@ -112,11 +110,8 @@ func open(b bus.Bus, m driver.Model, cfg driver.Config) (driver.Device, error) {
 	if err := d.check(); err != nil {
 		return nil, d.Fail(err)
 	}
-	d.queues = make([]queue, d.About.Queues)
-	d.spread.Key = defaultKey
-	for i := range d.spread.Table {
-		d.spread.Table[i] = uint8(i % d.About.Queues)
-	}
+	d.SetUp(&d.Base, d.chip.layout())
+	d.SetHeadroom()
 	var err error
 	if d.Regs, err = b.Registers(0, registersSize); err != nil {
 		return nil, d.Fail(err)
@@ -132,9 +127,7 @@ func open(b bus.Bus, m driver.Model, cfg driver.Config) (driver.Device, error) {
 	}
 	var former driver.Counters
 	d.Count(&former) // what the last process has left is not ours
-	for i := range d.queues {
-		d.queues[i].missed = 0
-	}
+	d.ForgetMissed()
 	return d, nil
 }
 
@@ -182,29 +175,17 @@ func (d *device) checkFeatures(f driver.Features) error {
 // Start implements driver.Device: 4.5.9, 4.5.10.
 func (d *device) Start(region driver.Region) ([]driver.Queue, error) {
 	d.Region = region
-	if d.About.On&driver.TXTime != 0 {
-		d.sentAt = make([]int64, region.Layout().Buffers())
-	}
-	for i := range d.queues {
-		if err := d.queues[i].init(d, i); err != nil {
-			return nil, d.Fail(err)
-		}
+	if err := d.MakeRings(); err != nil {
+		return nil, d.Fail(err)
 	}
 	d.program()
-	for i := range d.queues {
-		d.queues[i].pointReceive()
-		d.queues[i].pointSend()
-	}
+	d.Point()
 	if err := d.Bus.BusMaster(true); err != nil {
 		return nil, d.Fail(err)
 	}
-	queues := make([]driver.Queue, len(d.queues))
-	for i := range d.queues {
-		q := &d.queues[i]
-		if !q.enable(q.rxAt, rxThresholds) || !q.enable(q.txAt, txThresholds) {
-			return nil, d.Fail(fmt.Errorf("queue %d did not start in %v: %w", i, queueWait, syscall.EIO))
-		}
-		queues[i] = q
+	queues, err := d.Go()
+	if err != nil {
+		return nil, d.Fail(err)
 	}
 	d.Regs.Write32(driver.RegRCTL, d.receiveControl())
 	return queues, nil
@@ -231,14 +212,7 @@ func (d *device) Stop() error {
 	d.maskAll()
 	d.Regs.Write32(driver.RegRCTL, 0)
 	if d.Status().Up {
-		d.Until(driver.DrainWait, func() bool {
-			for i := range d.queues {
-				if at := d.queues[i].txAt; d.Regs.Read32(at+driver.RingHead) != d.Regs.Read32(at+driver.RingTail) {
-					return false
-				}
-			}
-			return true
-		})
+		d.Drain()
 	}
 	if err := d.reset(); err != nil {
 		return d.Fail(err)

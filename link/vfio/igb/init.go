@@ -1,19 +1,14 @@
 package igb
 
 import (
-	"encoding/binary"
 	"time"
 
 	"github.com/oobnet/oobnet/link/vfio/internal/bus"
 	"github.com/oobnet/oobnet/link/vfio/internal/driver"
 )
 
-const (
-	// queueWait bounds how long a queue takes to start, and to stop.
-	queueWait = 20 * time.Millisecond
-	// ownerWait bounds the firmware's holding the PHY.
-	ownerWait = 20 * time.Millisecond
-)
+// ownerWait bounds the firmware's holding the PHY.
+const ownerWait = 20 * time.Millisecond
 
 // reset brings the device to rest from any state (4.3, 4.5.3): interrupts masked
 // before and after, queues off, DMA ended, bus master off, reset.
@@ -24,37 +19,18 @@ func (d *device) reset() error {
 	}
 	d.maskAll()
 	r.Write32(driver.RegRCTL, 0)
-	d.stopQueues()
+	d.Quiet(d.chip.queues)
 	r.Write32(driver.RegTCTL, 0)
-	if err := d.EndDMA(true); err != nil {
+	if _, err := d.EndDMA(true); err != nil {
 		return err
 	}
 	r.Write32(regCTRLEXT, r.Read32(regCTRLEXT)&^ctrlextDriver)
-	if err := d.Reset(d.chip.eec, eecAutoRead); err != nil {
+	d.BeginReset()
+	if err := d.AwaitReset(driver.SettleWait, d.chip.eec, eecAutoRead); err != nil {
 		return err
 	}
 	d.maskAll()
 	return nil
-}
-
-// stopQueues stops the queues of whoever used the NIC, which may have been more
-// than ours.
-func (d *device) stopQueues() {
-	var on []uint32
-	for i := range uint32(d.chip.queues) {
-		for _, control := range []uint32{regQueueRX + queueStep*i + driver.RingControl, regQueueTX + queueStep*i + driver.RingControl} {
-			if v := d.Regs.Read32(control); v&ringEnable != 0 {
-				d.Regs.Write32(control, v&^ringEnable)
-				on = append(on, control)
-			}
-		}
-	}
-	d.Until(queueWait, func() bool {
-		for len(on) > 0 && d.Regs.Read32(on[0])&ringEnable == 0 {
-			on = on[1:]
-		}
-		return len(on) == 0
-	})
 }
 
 // program writes everything but the rings: 4.5.7 to 4.5.10.
@@ -64,7 +40,7 @@ func (d *device) program() {
 	d.programInterrupts()
 	r.Write32(driver.RegVET, 0x8100)
 	r.Write32(regRLPML, uint32(d.Config.MTU+driver.FrameOverhead))
-	d.programSpread()
+	d.ProgramSpread(mrqcRSS)
 	d.programFeatures()
 	d.programTime()
 	d.WriteFilter()
@@ -133,7 +109,7 @@ func (d *device) programInterrupts() {
 	}
 	r.Write32(regGPIE, gpieNSICR|gpieMSIX|gpiePBA)
 	var words [8]uint32
-	for q := range uint32(len(d.queues)) {
+	for q := range uint32(len(d.Queues)) {
 		word, entry := q/2, q%2*2 // receive; the entry after it is for transmit
 		if d.chip.columns {
 			word, entry = q%8, q/8*2
@@ -147,42 +123,20 @@ func (d *device) programInterrupts() {
 		}
 	}
 	r.Write32(regIVARMISC, ivarValid<<ivarBits)
-	r.Write32(regEIAC, 1<<len(d.queues)-1)
+	r.Write32(regEIAC, 1<<len(d.Queues)-1)
 	r.Write32(driver.RegIMS, driver.CauseLSC)
 }
 
-// programSpread writes key and table of the hash (7.1.1.7). RSS is on for good
-// where there are several queues, since it may not be switched while frames
-// come; with the feature off all flows lead to queue 0.
-func (d *device) programSpread() {
-	r := d.Regs
-	if len(d.queues) == 1 {
-		r.Write32(regMRQC, 0)
-		return
-	}
-	for i := range uint32(len(d.spread.Key) / 4) {
-		r.Write32(regRSSRK+4*i, binary.LittleEndian.Uint32(d.spread.Key[4*i:]))
-	}
-	var table [len(d.spread.Table)]uint8
-	if d.About.On&driver.RSS != 0 {
-		table = d.spread.Table
-	}
-	for i := range uint32(len(table) / 4) {
-		r.Write32(regRETA+4*i, binary.LittleEndian.Uint32(table[4*i:]))
-	}
-	r.Write32(regMRQC, mrqcRSS|mrqcIPv4|mrqcIPv4TCP|mrqcIPv4UDP|mrqcIPv6|mrqcIPv6TCP|mrqcIPv6UDP)
-}
-
 func (d *device) programFeatures() {
-	strips := d.SwitchFeatures(rxcsumPCSD)
+	strips := d.SwitchFeatures(driver.RxcsumPCSD)
 	control := uint32(rxStripCRC)
 	if strips {
 		control |= rxStripTag
 	}
-	for i := range d.queues {
-		d.queues[i].strip.Store(strips)
+	d.Strip(strips)
+	for i := range d.Queues {
 		if d.chip.strips {
-			d.Regs.Write32(d.queues[i].rxAt+rxStrip, control)
+			d.Regs.Write32(regQueueRX+driver.AdvancedStep*uint32(i)+rxStrip, control)
 		}
 	}
 }

@@ -131,7 +131,7 @@ func TestFilterTables(t *testing.T) {
 	if got := card.Get(driver.RegVFTA + 4*127); got != bus.AllOnes {
 		t.Errorf("the last word of the VLAN table is %#x", got)
 	}
-	if err := d.SetFilter(&driver.Filter{Unicast: make([]link.MAC, driver.MaxUnicast+1)}); err == nil || !strings.Contains(err.Error(), "Promiscuous") {
+	if err := d.SetFilter(&driver.Filter{Unicast: make([]link.MAC, driver.GigabitTables.MaxUnicast+1)}); err == nil || !strings.Contains(err.Error(), "Promiscuous") {
 		t.Errorf("too many addresses: %v", err)
 	}
 	if err := d.SetMAC(link.MAC{2, 0, 0, 0, 0, 9}); err != nil {
@@ -146,22 +146,22 @@ func TestFilterTables(t *testing.T) {
 func TestSpreadRegisters(t *testing.T) {
 	card := newCard(t, 0x1521)
 	d, _ := card.start(driver.Config{Queues: 8, Interrupts: bus.MSIX, Features: driver.RSS})
-	if got := card.Get(regRSSRK); got != 0xda565a6d {
+	if got := card.Get(driver.RegRSSRK); got != 0xda565a6d {
 		t.Errorf("the key begins with %#x", got)
 	}
-	if got := card.Get(regRETA + 4*31); got != 0x07060504 {
+	if got := card.Get(driver.RegRETA + 4*31); got != 0x07060504 {
 		t.Errorf("the table ends with %#x", got)
 	}
-	if got := card.Get(regMRQC); got&7 != mrqcRSS || got&mrqcIPv4UDP == 0 {
+	if got := card.Get(driver.RegMRQC); got&7 != mrqcRSS || got&(1<<22) == 0 {
 		t.Errorf("MRQC is %#x", got)
 	}
-	if got := card.Get(driver.RegRXCSUM); got&rxcsumPCSD == 0 {
+	if got := card.Get(driver.RegRXCSUM); got&driver.RxcsumPCSD == 0 {
 		t.Errorf("RXCSUM is %#x: RSS wants the hash in the descriptor", got)
 	}
 	if err := d.SetFeatures(0); err != nil {
 		t.Fatal(err)
 	}
-	if got := card.Get(regRETA + 4*31); got != 0 {
+	if got := card.Get(driver.RegRETA + 4*31); got != 0 {
 		t.Errorf("switched off, the table ends with %#x", got)
 	}
 }

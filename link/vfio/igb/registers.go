@@ -44,21 +44,10 @@ const (
 
 	tctlBackOff = 0x40 << 12
 
-	rxcsumPCSD = 1 << 13 // the hash in the descriptor, as RSS wants it
-
 	regRLPML = 0x5004 // longest frame with check sequence, with driver.RctlLPE
 
-	regMRQC     = 0x5818 // several receive queues
-	mrqcRSS     = 2
-	mrqcIPv4TCP = 1 << 16 // what the hash covers, where the frame has it
-	mrqcIPv4    = 1 << 17
-	mrqcIPv6    = 1 << 20
-	mrqcIPv6TCP = 1 << 21
-	mrqcIPv4UDP = 1 << 22
-	mrqcIPv6UDP = 1 << 23
+	mrqcRSS = 2 // of driver.RegMRQC: the hash chooses the queue
 
-	regRETA     = 0x5c00 // hash to queue, four entries a word
-	regRSSRK    = 0x5c80 // key of the hash, ten words
 	regETQF     = 0x5cbc // filter 3 by EtherType
 	etqfOn      = 1 << 26
 	etqfPTP     = 1 << 30
@@ -68,7 +57,6 @@ const (
 	regTSYNCRX  = 0xb620 // which frames have a time
 	tsyncOn     = 1 << 4
 	regTSYNCTX  = 0xb614 // whether frames that ask have a time when they are sent
-	tsyncValid  = 1 << 0 // there is one
 	regTXSTMPL  = 0xb618 // time of the last frame sent that has one
 	regTXSTMPH  = 0xb61c // reading it lets the next have one
 	tsyncAll    = 4 << 1
@@ -83,19 +71,14 @@ const (
 
 	regQueueRX = 0xc000 // of receive queue 0: see below
 	regQueueTX = 0xe000 // of transmit queue 0
-	queueStep  = 0x40   // to the next queue's
 
-	ringEnable = 1 << 25 // of driver.RingControl
-
-	rxSplit      = 0x0c    // SRRCTL: buffers and kind of descriptors
-	rxSplitKiB   = 10      // shift from bytes: a buffer's size in KiB
-	rxSplitOne   = 1 << 25 // advanced descriptors, one buffer each
-	rxSplitStamp = 1 << 30 // I350, I210: a time before the frame
-	rxSplitDrop  = 1 << 31 // what finds no descriptor is dropped, and holds up no other queue
-	rxDropped    = 0x30    // RQDPC: frames that found no descriptor
-	rxStrip      = 0x38    // I350, DVMOLR: what is stripped
-	rxStripTag   = 1 << 30
-	rxStripCRC   = 1 << 31
+	rxSplit     = 0x0c    // SRRCTL: buffers and kind of descriptors
+	rxSplitOne  = 1 << 25 // advanced descriptors, one buffer each
+	rxSplitDrop = 1 << 31 // what finds no descriptor is dropped, and holds up no other queue
+	rxDropped   = 0x30    // RQDPC: frames that found no descriptor
+	rxStrip     = 0x38    // I350, DVMOLR: what is stripped
+	rxStripTag  = 1 << 30
+	rxStripCRC  = 1 << 31
 	// Of driver.RingControl: prefetch when fewer than 8 descriptors are in the NIC and
 	// there are 8 more, or 1 to send; write back each. An 82576 that collects more
 	// before it writes may keep single ones for itself.
@@ -103,8 +86,12 @@ const (
 	txThresholds = 8 | 1<<8 | 1<<16
 )
 
-// Statistics, cleared by reading (82576 8.19).
-const ()
+// Errors of a receive descriptor's second word (7.1.5).
+const (
+	rxBadL4   = 1 << 29    // L4E
+	rxBadIP   = 1 << 30    // IPE
+	rxDamaged = 0x97 << 24 // CE, SE, SEQ, CXE, RXE
+)
 
 // maxFrame is the longest frame with check sequence, bytes: 9.5 KiB.
 const maxFrame = 9728

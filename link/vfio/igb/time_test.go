@@ -11,6 +11,17 @@ import (
 	"github.com/oobnet/oobnet/link/vfio/internal/driver"
 )
 
+// Bits of descriptors and registers that the tests play with.
+const (
+	rxDone         = 1 << 0
+	rxEnd          = 1 << 1
+	rxStampIn      = 1 << 15
+	rxStamp        = 1 << 16
+	txStamp        = 1 << 19
+	tsyncValid     = 1 << 0
+	rxSplitInFront = 1 << 30 // of SRRCTL
+)
+
 // PCI ids of one NIC of each clock.
 const (
 	id82576 = 0x10c9
@@ -55,7 +66,7 @@ func TestTimeBeforeTheFrame(t *testing.T) {
 		if got := card.to(regTSYNCRX); !slices.Equal(got[len(got)-1:], []uint32{tsyncOn | tsyncAll}) {
 			t.Errorf("%s: TSYNCRXCTL %#x", c.name, got)
 		}
-		if got := card.Get(regQueueRX + rxSplit); got&rxSplitStamp == 0 {
+		if got := card.Get(regQueueRX + rxSplit); got&rxSplitInFront == 0 {
 			t.Errorf("%s: SRRCTL %#x", c.name, got)
 		}
 		q.Fill([]uint32{0, 1, 2})
@@ -63,11 +74,11 @@ func TestTimeBeforeTheFrame(t *testing.T) {
 		card.Set(regSYSTIMH, c.nowHigh)
 		ring := card.receiveRing()
 		b := card.mem.Buffer(0)
-		binary.LittleEndian.PutUint32(b[stampTime:], c.low)
-		binary.LittleEndian.PutUint32(b[stampTime+4:], c.high)
-		arrive(ring, 0, rxStampIn, stampRoom+100)
-		arrive(ring, 1, 0, 100)                 // without
-		arrive(ring, 2, rxStampIn, stampRoom-1) // shorter than its own time
+		binary.LittleEndian.PutUint32(b[driver.StampTime:], c.low)
+		binary.LittleEndian.PutUint32(b[driver.StampTime+4:], c.high)
+		arrive(ring, 0, rxStampIn, driver.StampRoom+100)
+		arrive(ring, 1, 0, 100)                        // without
+		arrive(ring, 2, rxStampIn, driver.StampRoom-1) // shorter than its own time
 		in := make([]link.Frame, 4)
 		before := clock.Now()
 		n := q.Receive(in)
@@ -75,7 +86,7 @@ func TestTimeBeforeTheFrame(t *testing.T) {
 		if n != 2 {
 			t.Fatalf("%s: %d frames", c.name, n)
 		}
-		if got := in[0].Time - c.want; got < before || got > after || in[0].Off != stampRoom || in[0].Len != 100 {
+		if got := in[0].Time - c.want; got < before || got > after || in[0].Off != driver.StampRoom || in[0].Len != 100 {
 			t.Errorf("%s: %+v: its clock was read at %d, want %d to %d", c.name, in[0], got, before, after)
 		}
 		if in[1].Time != 0 || in[1].Off != 0 || in[1].Len != 100 {
@@ -128,8 +139,8 @@ func TestClockIsReadSeldom(t *testing.T) {
 	ring := card.receiveRing()
 	in := make([]link.Frame, 1)
 	receive := func(slot int, ns uint32) link.Frame {
-		binary.LittleEndian.PutUint32(card.mem.Buffer(uint32(slot))[stampTime:], ns)
-		arrive(ring, slot, rxStampIn, stampRoom+64)
+		binary.LittleEndian.PutUint32(card.mem.Buffer(uint32(slot))[driver.StampTime:], ns)
+		arrive(ring, slot, rxStampIn, driver.StampRoom+64)
 		if n := q.Receive(in); n != 1 {
 			t.Fatalf("%d frames", n)
 		}
@@ -137,12 +148,12 @@ func TestClockIsReadSeldom(t *testing.T) {
 	}
 	first := receive(0, 2000)
 	card.Set(regSYSTIML, 77) // it is not looked at
-	if second := receive(1, 1000+freshFor); second.Time-first.Time != freshFor-1000 {
-		t.Errorf("%d ns between two frames, want %d", second.Time-first.Time, freshFor-1000)
+	if second := receive(1, 1000+driver.FreshFor); second.Time-first.Time != driver.FreshFor-1000 {
+		t.Errorf("%d ns between two frames, want %d", second.Time-first.Time, driver.FreshFor-1000)
 	}
-	card.Set(regSYSTIML, 3000+freshFor)
+	card.Set(regSYSTIML, 3000+driver.FreshFor)
 	before := clock.Now()
-	if third := receive(2, 3000+freshFor); third.Time < before || third.Time > clock.Now() {
+	if third := receive(2, 3000+driver.FreshFor); third.Time < before || third.Time > clock.Now() {
 		t.Errorf("time %d, want the one of the new reading", third.Time)
 	}
 }
@@ -154,7 +165,7 @@ func TestTimesAreOff(t *testing.T) {
 		card := newCard(t, id)
 		d, queues := card.start(driver.Config{Queues: 1, RXDescriptors: 16})
 		q := queues[0]
-		if d.Info().RXHeadroom != 0 || card.Get(regTSYNCRX) != 0 || card.Get(regQueueRX+rxSplit)&rxSplitStamp != 0 {
+		if d.Info().RXHeadroom != 0 || card.Get(regTSYNCRX) != 0 || card.Get(regQueueRX+rxSplit)&rxSplitInFront != 0 {
 			t.Errorf("%x: times are on", id)
 		}
 		q.Fill([]uint32{0})

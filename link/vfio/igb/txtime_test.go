@@ -46,7 +46,7 @@ func TestSentAt(t *testing.T) {
 		frame := func(i uint32) link.Frame {
 			return link.Frame{Index: i, Len: 60, Meta: link.Meta{Flags: link.FlagTXTime}}
 		}
-		d.sentAt[64], d.sentAt[65] = 77, 77 // of frames before
+		d.SentTimes[64], d.SentTimes[65] = 77, 77 // of frames before
 		queues[0].Send([]link.Frame{frame(64), frame(65), {Index: 66, Len: 60}})
 		queues[0].Flush()
 		queues[1].Send([]link.Frame{frame(67)})
@@ -113,7 +113,7 @@ func TestTimeNeverComes(t *testing.T) {
 	card.fetched(0)
 	start := clock.Now()
 	reclaim()
-	if took := clock.Now() - start; took < stampWait {
+	if took := clock.Now() - start; took < driver.StampWait {
 		t.Errorf("it came back after %d ns", took)
 	}
 	send(33)

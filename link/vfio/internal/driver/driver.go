@@ -97,6 +97,9 @@ type Info struct {
 	MaxMTU int
 	// MaxUnicast is how many addresses beside its own the NIC compares.
 	MaxUnicast int
+	// MostSpread is over how many of the queues, from the first on, the feature RSS
+	// spreads; those beyond receive nothing by it.
+	MostSpread int
 	// RXHeadroom is what stands before each received frame in its buffer, bytes.
 	RXHeadroom int
 	// Supported and On are the features that there are, and that Open switched on.

@@ -7,12 +7,27 @@ import (
 	"github.com/oobnet/oobnet/link"
 )
 
+// Tables are where a NIC has its filters.
+type Tables struct {
+	// Addresses is the first of Count pairs of registers, low half first.
+	Addresses uint32
+	Count     int
+	// MaxUnicast is how many addresses beside its own the NIC is given.
+	MaxUnicast int
+	// VLANs is the first word of the bitmap of VLANs, and VLANWrites how often each
+	// is written.
+	VLANs      uint32
+	VLANWrites int
+	// EveryGroup: all multicast is a multicast table that is full.
+	EveryGroup bool
+}
+
 // KeepFilter checks a filter against what the NIC can compare, and keeps it.
-func (g *Gigabit) KeepFilter(f *Filter) error {
-	if len(f.Unicast) > MaxUnicast {
-		return g.Fail(fmt.Errorf("%d unicast addresses: the NIC compares %d beside its own: use Promiscuous", len(f.Unicast), MaxUnicast))
+func (b *Base) KeepFilter(f *Filter) error {
+	if most := b.Tables.MaxUnicast; len(f.Unicast) > most {
+		return b.Fail(fmt.Errorf("%d unicast addresses: the NIC compares %d beside its own: use Promiscuous", len(f.Unicast), most))
 	}
-	g.Filter = *f
+	b.Filter = *f
 	return nil
 }
 
@@ -32,30 +47,30 @@ func (g *Gigabit) ReceiveControl() uint32 {
 }
 
 // SetMAC implements Device.
-func (g *Gigabit) SetMAC(mac link.MAC) error {
-	g.About.MAC = mac
-	g.writeAddress(0, mac)
-	g.Settle()
+func (b *Base) SetMAC(mac link.MAC) error {
+	b.About.MAC = mac
+	b.writeAddress(0, mac)
+	b.Settle()
 	return nil
 }
 
 // WriteFilter writes addresses, multicast hash and VLAN table (SDM 13.5, 82576
-// 7.1.2).
-func (g *Gigabit) WriteFilter() {
-	f := &g.Filter
-	for i := range Addresses {
+// 7.1.2, 82599 7.1.1).
+func (b *Base) WriteFilter() {
+	f, t := &b.Filter, &b.Tables
+	for i := range t.Count {
 		switch {
 		case i == 0:
-			g.writeAddress(0, g.About.MAC)
+			b.writeAddress(0, b.About.MAC)
 		case i <= len(f.Unicast):
-			g.writeAddress(i, f.Unicast[i-1])
+			b.writeAddress(i, f.Unicast[i-1])
 		default:
-			g.Regs.Write32(RegRAH+8*uint32(i), 0)
+			b.Regs.Write32(t.Addresses+8*uint32(i)+4, 0)
 		}
 	}
 	var hash, vlans [TableWords]uint32
 	for _, mac := range f.Multicast {
-		// RCTL.MO is 0: bits 47 to 36 of the address.
+		// The NIC is told to take bits 47 to 36 of the address.
 		h := binary.LittleEndian.Uint16(mac[4:]) >> 4
 		hash[h>>5] |= 1 << (h & 31)
 	}
@@ -67,16 +82,20 @@ func (g *Gigabit) WriteFilter() {
 		if f.AllVLANs {
 			vlans[i] = ^uint32(0)
 		}
-		g.Regs.Write32(RegMTA+4*i, hash[i])
-		for range g.VLANWrites {
-			g.Regs.Write32(RegVFTA+4*i, vlans[i])
+		if t.EveryGroup && (f.AllMulticast || f.Promiscuous) {
+			hash[i] = ^uint32(0)
+		}
+		b.Regs.Write32(RegMTA+4*i, hash[i])
+		for range t.VLANWrites {
+			b.Regs.Write32(t.VLANs+4*i, vlans[i])
 		}
 	}
 }
 
 // writeAddress sets receive address i, valid (SDM 13.5.2, 13.5.3). The half
 // without the valid bit is written first.
-func (g *Gigabit) writeAddress(i int, mac link.MAC) {
-	g.Regs.Write32(RegRAL+8*uint32(i), binary.LittleEndian.Uint32(mac[:]))
-	g.Regs.Write32(RegRAH+8*uint32(i), uint32(binary.LittleEndian.Uint16(mac[4:]))|RahAV)
+func (b *Base) writeAddress(i int, mac link.MAC) {
+	at := b.Tables.Addresses + 8*uint32(i)
+	b.Regs.Write32(at, binary.LittleEndian.Uint32(mac[:]))
+	b.Regs.Write32(at+4, uint32(binary.LittleEndian.Uint16(mac[4:]))|RahAV)
 }

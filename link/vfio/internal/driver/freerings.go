@@ -25,6 +25,14 @@ type FreeRings struct {
 	rxHead, txHead uint32
 }
 
+// NewAdvancedRings makes the far end of queues with advanced descriptors.
+func NewAdvancedRings(b *model.Bus, layout *AdvancedLayout) *FreeRings {
+	return &FreeRings{
+		Bus: b, RX: layout.RX, TX: layout.TX, Came: rxDone | rxEnd | rxIP | rxL4, LengthAt: rxLength,
+		Report: txReport, Finished: txDone, Last: txEnd,
+	}
+}
+
 // Begin implements Free.
 func (f *FreeRings) Begin() error {
 	ring := func(at uint32) []uint64 {

@@ -68,7 +68,6 @@ const (
 
 	RegVFTA    = 0x5600 // VLAN bitmap, 128 words
 	TableWords = 128
-	Addresses  = 16 // pairs that all have
 )
 
 // Statistics, cleared by reading (SDM 13.7, 82576 8.19).

@@ -1,9 +1,6 @@
-package igb
+package driver
 
-import (
-	"github.com/oobnet/oobnet/link"
-	"github.com/oobnet/oobnet/link/vfio/internal/driver"
-)
+import "github.com/oobnet/oobnet/link"
 
 // Advanced transmit descriptors (7.2.2): the second word, by bits. The first of
 // a data descriptor is the buffer's address.
@@ -31,16 +28,10 @@ const (
 	ctxTag = 16 // shift
 )
 
-// pointSend points the device at an empty ring, which is not enabled yet: 4.5.10.
-func (q *queue) pointSend() {
-	q.regs.Write32(q.txAt+driver.RingControl, 0)
-	q.TXRing.Point()
-}
-
-// Send implements driver.Queue.
+// Send implements Queue.
 //
 //oobnet:hot
-func (q *queue) Send(frames []link.Frame) int {
+func (q *AdvancedQueue) Send(frames []link.Frame) int {
 	for i := range frames {
 		f := &frames[i]
 		second := uint64(f.Len) | uint64(f.Len)<<txPayload | txData | txEnd | txFCS | txAdvanced
@@ -65,7 +56,7 @@ func (q *queue) Send(frames []link.Frame) int {
 // putContext writes a context for a frame with a tag or a checksum to be put in
 // (7.2.2.2), if the last one does not fit, and returns what the frame's own
 // descriptor says of it. It reports false if there is no room for both.
-func (q *queue) putContext(f *link.Frame) (offload uint64, ok bool) {
+func (q *AdvancedQueue) putContext(f *link.Frame) (offload uint64, ok bool) {
 	const header, tag = 14, 4 // bytes
 	maclen, iplen := uint64(header), uint64(0)
 	if f.Flags&link.FlagChecksumOffload != 0 {
@@ -74,7 +65,7 @@ func (q *queue) putContext(f *link.Frame) (offload uint64, ok bool) {
 		if b[12] == 0x81 && b[13] == 0 {
 			maclen += tag
 		}
-		start, _ := driver.UDPStart(b)
+		start, _ := UDPStart(b)
 		iplen = uint64(start) - maclen
 	}
 	context := iplen | maclen<<ctxMAC
@@ -91,14 +82,4 @@ func (q *queue) putContext(f *link.Frame) (offload uint64, ok bool) {
 	q.Put(context, ctxType|ctxIPv4|txAdvanced)
 	q.context = context
 	return offload, true
-}
-
-// RestartSend implements driver.Queue.
-func (q *queue) RestartSend(bufs []uint32) []uint32 {
-	bufs = q.Unsend(bufs)
-	q.context = 0
-	q.untime()
-	q.pointSend()
-	q.enable(q.txAt, txThresholds)
-	return bufs
 }
