@@ -4,89 +4,80 @@ package ixgbemodel
 func (d *Device) reset() {
 	d.regs = [Size / 4]uint32{}
 	d.rx, d.tx = [Queues]queue{}, [Queues]queue{}
-	d.contexts = [Queues][2]context{}
-	d.causes, d.misc, d.mask, d.miscMask = 0, 0, 0, 0
-	*d.reg(regEEC) = eecPresent | eecARD
-	*d.reg(regRDRXCTL) = rdrxDMADone
-	*d.reg(regHLREG0) = 1 | hlreg0CRC | hlreg0Pad
-	*d.reg(regMAXFRS) = 1518 << 16
-	*d.reg(regVLNCTRL) = 0x8100 // the EtherType of tags
+	d.held, d.wire = packetBuffer{}, i2c{}
+	d.clock = systemTime{read: d.config.Now()}
+	d.causes, d.misc, d.mask, d.miscMask, d.auto = 0, 0, 0, 0, 0
+	for offset, value := range defaults {
+		*d.reg(offset) = value
+	}
+	for i := range uint32(8) {
+		*d.reg(regTXPBTHRESH + i*4) = 0x96
+	}
+	if d.config.Chip == Chip82599 {
+		*d.reg(regESDP) = esdpModule
+	}
+	*d.reg(regRXPBSIZE) = d.packetBufferSize()
 	m := d.config.MAC
 	*d.reg(regRAL) = uint32(m[0]) | uint32(m[1])<<8 | uint32(m[2])<<16 | uint32(m[3])<<24
 	*d.reg(regRAL + 4) = rahAV | uint32(m[4]) | uint32(m[5])<<8
+	*d.reg(regMPSAR) = 1
+}
+
+// defaults are the registers that are not 0 after a reset.
+var defaults = map[uint32]uint32{
+	regEEC:        eecPresent | eecARD | eecSize,
+	regEEMNGCTL:   eemngDone,
+	regRDRXCTL:    rdrxDMADone | 8<<17,
+	regHLREG0:     hlreg0TxCRC | hlreg0CRC | hlreg0Pad,
+	regMAXFRS:     1518 << 16,
+	regVLNCTRL:    0x8100, // the EtherType of tags
+	regDMATXCTL:   0x8100 << 16,
+	regDTXTCPFLGL: 0x0f760ff6, // what first and middle segments keep of the flags
+	regDTXTCPFLGH: 0x0f7f,     // and the last
+	regDTXMXSZRQ:  0x10,
+	regTXPBSIZE:   160 << 10,
+	regAUTOC:      autocDefault,
+	regAUTOC2:     autoc2Default,
+	regI2CCTL:     i2cClockOut | i2cDataOut,
 }
 
 func (d *Device) read(offset uint32) uint32 {
 	if q, r, _ := queueOf(offset); q != nil && r == qDCTL {
 		return q(d).control(d.reg(offset))
 	}
-	if v, ok := d.readInterrupt(offset); ok {
-		return v
+	for _, special := range []func(uint32) (uint32, bool){d.readInterrupt, d.readMAC, d.readTime, d.readSemaphore} {
+		if v, ok := special(offset); ok {
+			return v
+		}
 	}
 	r := d.reg(offset)
 	v := *r
-	switch {
-	case offset == regCTRL:
-		if d.resetting {
-			d.resetting = false
-			return v | ctrlRST
-		}
-	case offset == regSTATUS:
-		if d.link {
-			v |= statusLinkUp
-		}
-		if *d.reg(regCTRL)&ctrlMaster == 0 {
-			v |= statusMaster
-		}
-	case offset == regLINKS:
-		if d.link {
-			v |= linksUp | links10G
-		}
-	case offset == regSWSM:
-		*r |= swsmSMBI // a read takes it, if it was free
-	case offset == regSWFW && d.config.Chip == ChipX540:
-		*r |= swfwREGSMP
-	case counter(offset):
+	if counter(offset) {
 		*r = 0
 	}
 	return v
 }
 
 func (d *Device) write(offset, value uint32) {
-	r := d.reg(offset)
-	if w := writable(offset); w != nil {
-		if (value^*r)&^w.writable != 0 {
-			d.violate(offset, w.section, w.name+": reserved or read-only bits changed")
-		}
-		value = value&w.writable | *r&^w.writable
-	}
 	if counter(offset) {
 		d.violate(offset, "8.2.3.23", "counters are read-only")
 		return
 	}
-	if d.writeInterrupt(offset, value) || d.writeQueue(offset, value) || d.writeEEPROM(offset, value) {
-		return
-	}
-	switch offset {
-	case regCTRL:
-		if value&(ctrlRST|ctrlLRST) != 0 {
-			d.softReset()
+	value = d.screen(offset, value)
+	for _, special := range []func(uint32, uint32) bool{d.writeInterrupt, d.writeQueue, d.writeSemaphore, d.writeMAC, d.writeTime} {
+		if special(offset, value) {
 			return
 		}
-	case regFCTRL:
-		if *d.reg(regRXCTRL)&rxctrlRXEN != 0 && value != *r {
-			d.violate(offset, "8.2.3.7.1", "FCTRL changed while RXCTRL.RXEN is set")
-		}
-	case regRDRXCTL:
-		value = value&^rdrxDMADone | *r&rdrxDMADone
-	case regRXCTRL:
-		d.checkStrip(value)
-	default:
-		if !d.alive(offset) {
-			d.unmodelled[offset] = true
-		}
 	}
+	r := d.reg(offset)
+	if ruleOf[offset] == nil && value != *r {
+		d.unmodelled[offset] = true
+	}
+	d.check(offset, value)
 	*r = value
+	if offset == regRXCTRL {
+		d.held.close(value)
+	}
 }
 
 // softReset is a reset by CTRL: it must come with interrupts masked, and its
@@ -102,36 +93,58 @@ func (d *Device) softReset() {
 	d.resetting = true
 }
 
-// checkStrip wants both places that say whether checksums are stripped to agree.
-func (d *Device) checkStrip(value uint32) {
-	on := value&rxctrlRXEN != 0
-	if on && (*d.reg(regRDRXCTL)&rdrxCRC != 0) != (*d.reg(regHLREG0)&hlreg0CRC != 0) {
+// check wants what the datasheet demands of a value, beside reserved bits.
+func (d *Device) check(offset, value uint32) {
+	old, receives := *d.reg(offset), *d.reg(regRXCTRL)&rxctrlRXEN != 0
+	switch {
+	case offset == regRXCTRL && value&rxctrlRXEN != 0 && !receives:
+		d.checkReceive()
+	case offset == regFCTRL && receives && value != old:
+		d.tolerate(offset, "8.2.3.7.1", "FCTRL changed while RXCTRL.RXEN is set")
+	case offset == regMTQC && *d.reg(regRTTDCS)&rttdcsARBDIS == 0 && value != old:
+		d.violate(offset, "8.2.3.9.15", "MTQC changed while RTTDCS.ARBDIS is clear")
+	case offset == regMAXFRS && (value>>16 < minFrame || value>>16 > maxFrame):
+		d.violate(offset, "8.2.3.22.13", "MAXFRS is less than 64 or more than 15872 bytes")
+	case offset == regMRQC && value&mrqcMode > mrqcRSS, offset == regVTCTL && value&vtctlOn != 0:
+		d.unmodelled[offset] = true
+	}
+}
+
+// Frames that the MAC takes, with their checksum (1.3).
+const (
+	minFrame = 64
+	maxFrame = 15872
+)
+
+// checkReceive wants all in place before receive goes on.
+func (d *Device) checkReceive() {
+	if (*d.reg(regRDRXCTL)&rdrxCRC != 0) != (*d.reg(regHLREG0)&hlreg0CRC != 0) {
 		d.violate(regRXCTRL, "8.2.3.8.8", "RDRXCTL.CRCStrip and HLREG0.RXCRCSTRP differ")
 	}
-}
-
-// alive says whether a register without special treatment when written is
-// looked at by the model.
-func (d *Device) alive(offset uint32) bool {
-	in := func(first, words uint32) bool { return offset >= first && offset < first+4*words }
-	switch offset {
-	case regVLNCTRL, regMCSTCTRL, regRXCSUM, regMRQC, regHLREG0, regMAXFRS, regDMATXCTL:
-		return true
+	if *d.reg(regRDRXCTL)&rdrxRSCSize != 0 {
+		d.violate(regRXCTRL, "8.2.3.8.8", "RDRXCTL.RSCFRSTSIZE is not 0")
 	}
-	return in(regMTA, 128) || in(regVFTA, 128) || in(regRAL, 256) || in(regRETA, 32) || in(regRSSRK, 10)
-}
-
-// count adds to a counter, which saturates.
-func (d *Device) count(offset, n uint32) {
-	r := d.reg(offset)
-	if *r += n; *r < n {
-		*r = 0xffffffff
+	sum := d.flowMemory()
+	for i := range uint32(8) {
+		sum += *d.reg(regRXPBSIZE + 4*i)
+	}
+	if sum > d.packetBufferSize() {
+		d.violate(regRXCTRL, "8.2.3.8.9", "RXPBSIZE and the flow director take more than there is")
 	}
 }
 
-// countOctets adds to a counter of 36 bits in two words.
-func (d *Device) countOctets(low uint32, n int) {
-	sum := uint64(*d.reg(low)) | uint64(*d.reg(low + 4))<<32
-	sum = min(sum+uint64(n), 1<<36-1)
-	*d.reg(low), *d.reg(low + 4) = uint32(sum), uint32(sum>>32)
+// packetBufferSize is the receive packet buffer's, in bytes.
+func (d *Device) packetBufferSize() uint32 {
+	if d.config.Chip == ChipX540 {
+		return 384 << 10
+	}
+	return 512 << 10
+}
+
+// flowMemory is what the flow director takes of it.
+func (d *Device) flowMemory() uint32 {
+	if n := *d.reg(regFDIRCTRL) & fdirAlloc; n != 0 {
+		return 32 << 10 << n
+	}
+	return 0
 }

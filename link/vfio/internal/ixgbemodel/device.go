@@ -24,8 +24,9 @@ package ixgbemodel
 import (
 	"errors"
 	"fmt"
-	"slices"
+	"maps"
 	"sync"
+	"time"
 )
 
 // Size is the size of BAR 0 in bytes.
@@ -56,17 +57,8 @@ type Config struct {
 	// Trace, if set, is called for each access to a register, in their order,
 	// with the offset as the driver gave it. It must not call the device.
 	Trace func(write bool, offset, value uint32)
-}
-
-// Violation is something done that the datasheet forbids.
-type Violation struct {
-	Offset  uint32 // the register's, or that of the queue's tail
-	Section string // of the datasheet
-	What    string
-}
-
-func (v Violation) String() string {
-	return fmt.Sprintf("register %#05x: %s: see datasheet, %s", v.Offset, v.What, v.Section)
+	// Now is the clock behind SYSTIM; nil: that of the process.
+	Now func() time.Duration
 }
 
 // Device is one port. Its methods are safe for concurrent use.
@@ -76,22 +68,24 @@ type Device struct {
 	mu         sync.Mutex
 	regs       [Size / 4]uint32
 	eeprom     [eepromWords]uint16
+	phy        map[uint32]uint16 // MDIO registers
+	wire       i2c               // to the module
 	rx, tx     [Queues]queue
-	contexts   [Queues][2]context
+	held       packetBuffer // frames that wait for descriptors
+	clock      systemTime
 	causes     uint64 // of queues, by bit or vector
 	misc       uint32 // other causes, as in EICR
 	mask       uint64 // EIMS of queues
 	miscMask   uint32
-	resetting  bool // until CTRL has been read once
-	link       bool
+	auto       uint64 // EIAM of queues
+	resetting  bool   // until CTRL has been read once
+	cable      bool
 	violations []Violation
+	tolerated  []Violation
 	unmodelled map[uint32]bool
 	fired      []int    // interrupts to call back for
 	sent       [][]byte // frames to call back for
 }
-
-// maxViolations bounds what is kept: a driver that polls in error would fill memory.
-const maxViolations = 1000
 
 // New makes a device as it is after power-on, its link down.
 func New(c Config) (*Device, error) {
@@ -101,7 +95,11 @@ func New(c Config) (*Device, error) {
 	if c.Memory == nil {
 		return nil, errors.New("ixgbemodel: no memory: set Config.Memory")
 	}
-	d := &Device{config: c, unmodelled: map[uint32]bool{}}
+	if c.Now == nil {
+		began := time.Now()
+		c.Now = func() time.Duration { return time.Since(began) }
+	}
+	d := &Device{config: c, phy: maps.Clone(phyDefaults), unmodelled: map[uint32]bool{}}
 	d.burn()
 	d.reset()
 	return d, nil
@@ -138,11 +136,12 @@ func (d *Device) Write32(offset, value uint32) {
 	d.release()
 }
 
-// Receive hands the device a frame from the wire, without its checksum, and
-// says whether it reached a queue.
+// Receive hands the device a frame from the wire, without its checksum and, if
+// it is short, without its padding. It says whether the frame was taken: into a
+// queue, or into the packet buffer until its queue has descriptors.
 func (d *Device) Receive(frame []byte) bool {
 	d.mu.Lock()
-	ok := d.receive(frame)
+	ok := d.linkUp() && !d.loops() && d.receive(frame)
 	d.release()
 	return ok
 }
@@ -150,10 +149,7 @@ func (d *Device) Receive(frame []byte) bool {
 // SetLink plugs the cable in or out.
 func (d *Device) SetLink(up bool) {
 	d.mu.Lock()
-	if d.link != up {
-		d.link = up
-		d.other(causeLSC)
-	}
+	d.changeLink(func() { d.cable = up })
 	d.release()
 }
 
@@ -161,26 +157,8 @@ func (d *Device) SetLink(up bool) {
 func (d *Device) Reset() {
 	d.mu.Lock()
 	d.reset()
+	d.phy = maps.Clone(phyDefaults)
 	d.release()
-}
-
-// Violations returns those so far, at most 1000 of them, in their order.
-func (d *Device) Violations() []Violation {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return slices.Clone(d.violations)
-}
-
-// Unmodelled returns the registers written so far that have no life here.
-func (d *Device) Unmodelled() []uint32 {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	var offsets []uint32
-	for o := range d.unmodelled {
-		offsets = append(offsets, o)
-	}
-	slices.Sort(offsets)
-	return offsets
 }
 
 // release unlocks, and then calls back: a callback may call the device.
@@ -200,12 +178,6 @@ func (d *Device) release() {
 	}
 }
 
-func (d *Device) violate(offset uint32, section, what string) {
-	if len(d.violations) < maxViolations {
-		d.violations = append(d.violations, Violation{offset, section, what})
-	}
-}
-
 func (d *Device) reg(offset uint32) *uint32 { return &d.regs[offset/4] }
 
 // canonical maps the old offsets of a register to its one place.
@@ -215,6 +187,10 @@ func canonical(offset uint32) uint32 {
 		return offset - regRALOld + regRAL
 	case offset >= regSRRCTLOld && offset < regSRRCTLOld+16*4:
 		return rxBlock + (offset-regSRRCTLOld)/4*blockSize + qSRRCTL
+	case offset >= regDCARXOld && offset < regDCARXOld+16*4:
+		return rxBlock + (offset-regDCARXOld)/4*blockSize + qDCA
+	case offset >= regPSRTYPE0 && offset < regPSRTYPE0+16*4:
+		return offset - regPSRTYPE0 + regPSRTYPE
 	}
 	return offset
 }

@@ -14,96 +14,106 @@ func extended(offset uint32) (base, word uint32) {
 	return 0, 0
 }
 
-// readInterrupt reads interrupt registers (8.2.3.5).
+// readInterrupt reads interrupt registers (8.2.3.5). EICS reads as EICR does,
+// and clears nothing.
 func (d *Device) readInterrupt(offset uint32) (uint32, bool) {
-	if base, word := extended(offset); base == regEIMSEX {
+	switch base, word := extended(offset); base {
+	case regEIMSEX:
 		return wide(d.mask, word), true
+	case regEIAMEX:
+		return wide(d.auto, word), true
+	case regEICSEX:
+		return wide(d.causes, word), true
 	}
+	v := d.misc | uint32(d.causes&queueCauses)
 	switch offset {
 	case regEICR:
-		v := d.misc | uint32(d.causes&queueCauses)
-		if *d.reg(regGPIE)&gpieOCD == 0 {
-			d.misc, d.causes = 0, d.causes&^queueCauses
-		}
-		d.autoMask(v)
-		return v, true
+		d.clearOnRead()
+		d.autoMask(uint64(v&queueCauses), v&^queueCauses)
+	case regEICS:
 	case regEIMS:
-		return d.miscMask | uint32(d.mask&queueCauses), true
+		v = d.miscMask | uint32(d.mask&queueCauses)
+	case regEIAM:
+		v = *d.reg(offset)&^queueCauses | uint32(d.auto&queueCauses)
+	default:
+		return 0, false
 	}
-	return 0, false
+	return v, true
 }
 
-// autoMask masks causes that EIAM names: when EICR is read, or a message left.
-func (d *Device) autoMask(causes uint32) {
-	if *d.reg(regGPIE)&gpieEIAME == 0 {
+// otherCauses are those that a read of EICR clears with GPIE.OCD set.
+const otherCauses = 0x3fff << 16
+
+func (d *Device) clearOnRead() {
+	if *d.reg(regGPIE)&gpieOCD != 0 {
+		d.misc &^= otherCauses
 		return
 	}
-	auto := causes & *d.reg(regEIAM)
-	d.mask &^= uint64(auto & queueCauses)
-	d.miscMask &^= auto &^ queueCauses
+	d.misc, d.causes = 0, d.causes&^queueCauses
+}
+
+// autoMask masks those causes that EIAM names.
+func (d *Device) autoMask(queues uint64, misc uint32) {
+	d.mask &^= queues & d.auto
+	d.miscMask &^= misc & *d.reg(regEIAM)
 }
 
 // writeInterrupt writes interrupt registers, and says whether it was one.
 func (d *Device) writeInterrupt(offset, value uint32) bool {
 	if base, word := extended(offset); base != 0 {
-		d.writeWide(base, uint64(value)<<(32*word))
-		*d.reg(offset) = value
+		d.writeWide(base, word, value)
 		return true
 	}
 	queues, misc := uint64(value&queueCauses), value&^queueCauses
 	switch offset {
-	case regEICS, regEIMS, regEIMC:
-		if value&maskReserved != 0 {
-			d.violate(offset, "8.2.3.5", "bit 31 is reserved")
-			misc &^= maskReserved
-		}
-	}
-	switch offset {
 	case regEICR:
+		d.autoMask(d.causes&queues, d.misc&misc)
 		d.causes &^= queues
 		d.misc &^= misc
 	case regEICS:
 		d.raise(queues, misc)
 	case regEIMS:
-		d.mask |= queues
-		d.miscMask |= misc
-		d.raise(d.causes&queues, d.misc&misc)
+		d.unmask(queues, misc)
 	case regEIMC:
 		d.mask &^= queues
 		d.miscMask &^= misc
+	case regEIAM:
+		*d.reg(offset) = misc
+		d.auto = d.auto&^queueCauses | queues
 	default:
-		return d.keepsInterrupt(offset, value)
-	}
-	return true
-}
-
-// keepsInterrupt stores the registers that only steer.
-func (d *Device) keepsInterrupt(offset, value uint32) bool {
-	ivar := offset >= regIVAR && offset < regIVAR+64*4
-	eitr := offset >= regEITR && offset < regEITR+24*4
-	if !ivar && !eitr && offset != regGPIE && offset != regEIAC && offset != regEIAM && offset != regIVARMisc {
 		return false
 	}
-	*d.reg(offset) = value
 	return true
 }
 
-func (d *Device) writeWide(base uint32, bits uint64) {
+func (d *Device) writeWide(base, word, value uint32) {
+	bits := uint64(value) << (32 * word)
 	switch base {
 	case regEICSEX:
 		d.raise(bits, 0)
 	case regEIMSEX:
-		d.mask |= bits
-		d.raise(d.causes&bits, 0)
+		d.unmask(bits, 0)
 	case regEIMCEX:
 		d.mask &^= bits
+	case regEIAMEX:
+		d.auto = d.auto&^(0xffffffff<<(32*word)) | bits
+	}
+}
+
+// unmask lets causes through that have waited.
+func (d *Device) unmask(queues uint64, misc uint32) {
+	d.mask |= queues
+	d.miscMask |= misc
+	if d.causes&queues != 0 || d.misc&misc != 0 {
+		d.raise(d.causes&queues, d.misc&misc)
 	}
 }
 
 // other raises causes that are no queue's.
 func (d *Device) other(causes uint32) { d.raise(0, causes) }
 
-// queueEvent raises the interrupt that IVAR gives a queue.
+// queueEvent raises the interrupt that IVAR gives a queue: with MSI-X a vector,
+// else a bit of EICR.
 func (d *Device) queueEvent(queue int, transmit bool) {
 	shift := 16 * uint(queue&1)
 	if transmit {
@@ -116,7 +126,7 @@ func (d *Device) queueEvent(queue int, transmit bool) {
 }
 
 // raise sets causes and sends what is not masked: to a vector each with MSI-X,
-// else to vector 0 (7.3).
+// else to vector 0 (7.3). EITR delays nothing here.
 func (d *Device) raise(queues uint64, misc uint32) {
 	d.causes |= queues
 	d.misc |= misc
@@ -137,8 +147,16 @@ func (d *Device) raise(queues uint64, misc uint32) {
 	if entry := *d.reg(regIVARMisc) >> 8; misc != 0 && entry&ivarValid != 0 {
 		d.fired = append(d.fired, int(entry&ivarVector))
 	}
+	d.left(queues, misc)
+}
+
+// left clears and masks what a message has been sent for: EIAC and, with
+// GPIE.EIAME, EIAM. Vectors above 15 are always cleared (7.3.4.2).
+func (d *Device) left(queues uint64, misc uint32) {
 	clear := *d.reg(regEIAC)
-	d.causes &^= queues & uint64(clear&queueCauses)
+	d.causes &^= queues & (uint64(clear&queueCauses) | ^uint64(queueCauses))
 	d.misc &^= misc & clear &^ queueCauses
-	d.autoMask(misc | uint32(queues&queueCauses))
+	if *d.reg(regGPIE)&gpieEIAME != 0 {
+		d.autoMask(queues, misc)
+	}
 }

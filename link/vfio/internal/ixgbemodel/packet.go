@@ -1,117 +1,109 @@
 package ixgbemodel
 
-import (
-	"encoding/binary"
-)
+import "encoding/binary"
 
-// Protocols of IPv4, and bits of MRQC and of a descriptor's packet type
-// (7.1.2.8, 7.1.6.2).
+// Protocols, and bits of a descriptor's packet type (7.1.6.2).
 const (
-	tcp          = 6
-	udp          = 17
-	mrqcTCP4     = 1 << 16
-	mrqcIPv4     = 1 << 17
-	mrqcUDP4     = 1 << 22
-	rssTCP4      = 1
-	rssIPv4      = 2
-	rssUDP4      = 7
-	packetIPv4   = 1 << 4
-	packetTCP    = 1 << 8
-	packetUDP    = 1 << 9
-	minHeader    = 20 // bytes of an IPv4 header without options
-	udpHeader    = 8
-	tcpHeader    = 20
-	etherTypeIP4 = 0x0800
+	tcp           = 6
+	udp           = 17
+	sctp          = 132
+	packetIPv4    = 1 << 4
+	packetIPv4Ext = 1 << 5
+	packetIPv6    = 1 << 6
+	packetIPv6Ext = 1 << 7
+	packetTCP     = 1 << 8
+	packetUDP     = 1 << 9
+	packetSCTP    = 1 << 10
+	packetETQF    = 1 << 15 // the number of the filter in the bits of IPv4 and up
+	minHeader     = 20      // bytes of an IPv4 header without options
+	ipv6Header    = 40
+	udpHeader     = 8
+	tcpHeader     = 20
+	etherTypeIP4  = 0x0800
+	etherTypeIP6  = 0x86dd
 )
 
-// ipv4 returns the header and the payload of an IPv4 packet in a frame, nil if
-// there is none that is whole.
-func ipv4(f []byte) (header, payload []byte) {
+// parsed is what the device makes of an IP packet in a frame.
+type parsed struct {
+	kind      uint32 // packet type
+	addresses []byte // source, then destination; nil: not IP, or not whole
+	header    []byte // of IPv4, nil for IPv6
+	payload   []byte // behind all IP headers
+	protocol  byte   // of the payload; 0: a fragment, or one that is not looked at
+}
+
+// parse looks at a frame.
+func parse(f []byte) parsed {
 	at := 14 + vlanRoom(f)
-	if len(f) < at+minHeader || binary.BigEndian.Uint16(f[at-2:]) != etherTypeIP4 {
-		return nil, nil
+	if len(f) < at {
+		return parsed{}
 	}
-	p := f[at:]
+	switch binary.BigEndian.Uint16(f[at-2:]) {
+	case etherTypeIP4:
+		return parse4(f[at:])
+	case etherTypeIP6:
+		return parse6(f[at:])
+	}
+	return parsed{}
+}
+
+func parse4(p []byte) parsed {
+	if len(p) < minHeader {
+		return parsed{}
+	}
 	n, total := int(p[0]&15)*4, int(binary.BigEndian.Uint16(p[2:]))
 	if p[0]>>4 != 4 || n < minHeader || total < n || total > len(p) {
-		return nil, nil
+		return parsed{}
 	}
-	return p[:n], p[n:total]
+	r := parsed{kind: packetIPv4, addresses: p[12:20], header: p[:n], payload: p[n:total], protocol: p[9]}
+	if n > minHeader {
+		r.kind = packetIPv4Ext
+	}
+	if binary.BigEndian.Uint16(p[6:])&0x3fff != 0 {
+		r.protocol = 0
+	}
+	return r.transport()
 }
 
-func fragment(header []byte) bool { return binary.BigEndian.Uint16(header[6:])&0x3fff != 0 }
+// Extension headers of IPv6 that the device steps over, and that of fragments.
+const (
+	extHop      = 0
+	extRouting  = 43
+	extFragment = 44
+	extOptions  = 60
+)
 
-// transport returns the protocol if its header is there and can be looked at.
-func transport(header, payload []byte) byte {
-	switch p := header[9]; {
-	case fragment(header):
-		return 0
-	case p == udp && len(payload) >= udpHeader, p == tcp && len(payload) >= tcpHeader:
-		return p
+func parse6(p []byte) parsed {
+	if len(p) < ipv6Header || p[0]>>4 != 6 || int(binary.BigEndian.Uint16(p[4:])) > len(p)-ipv6Header {
+		return parsed{}
 	}
-	return 0
+	r := parsed{kind: packetIPv6, addresses: p[8:40], protocol: p[6]}
+	r.payload = p[ipv6Header:][:binary.BigEndian.Uint16(p[4:])]
+	for r.protocol == extHop || r.protocol == extRouting || r.protocol == extOptions || r.protocol == extFragment {
+		r.kind = packetIPv6Ext
+		if r.protocol == extFragment || len(r.payload) < 8 || len(r.payload) < 8+int(r.payload[1])*8 {
+			r.protocol = 0
+			return r
+		}
+		r.protocol, r.payload = r.payload[0], r.payload[8+int(r.payload[1])*8:]
+	}
+	return r.transport()
 }
 
-// steer finds the hash, the packet type and the queue of a frame. IPv4 alone is
-// hashed.
-func (d *Device) steer(f []byte) (hash, kind, queue uint32) {
-	header, payload := ipv4(f)
-	if header == nil {
-		return 0, 0, 0
-	}
-	kind = packetIPv4
-	protocol := transport(header, payload)
-	switch protocol {
-	case tcp:
-		kind |= packetTCP
-	case udp:
-		kind |= packetUDP
-	}
-	control := *d.reg(regMRQC)
-	if control&0xf != 1 {
-		return 0, kind, 0
-	}
-	input := append([]byte{}, header[12:20]...)
-	var rss uint32
+// transport adds what the payload is.
+func (r parsed) transport() parsed {
 	switch {
-	case protocol == tcp && control&mrqcTCP4 != 0:
-		rss, input = rssTCP4, append(input, payload[:4]...)
-	case protocol == udp && control&mrqcUDP4 != 0:
-		rss, input = rssUDP4, append(input, payload[:4]...)
-	case control&mrqcIPv4 != 0:
-		rss = rssIPv4
+	case r.protocol == udp && len(r.payload) >= udpHeader:
+		r.kind |= packetUDP
+	case r.protocol == tcp && len(r.payload) >= tcpHeader:
+		r.kind |= packetTCP
+	case r.protocol == sctp:
+		r.kind |= packetSCTP
+		r.protocol = 0
 	default:
-		return 0, kind, 0
+		r.protocol = 0
 	}
-	hash = d.toeplitz(input)
-	entry := hash & 127
-	queue = *d.reg(regRETA + entry&^3) >> (8 * (entry & 3)) & 15
-	if *d.reg(regRXCSUM)&rxcsumPCSD == 0 {
-		return 0, kind, queue
-	}
-	return hash, kind | rss, queue
-}
-
-// toeplitz is the hash of 7.1.2.8.1, by the key in RSSRK.
-func (d *Device) toeplitz(input []byte) uint32 {
-	var key [40]byte
-	for i := range uint32(10) {
-		binary.LittleEndian.PutUint32(key[4*i:], *d.reg(regRSSRK + 4*i))
-	}
-	window := binary.BigEndian.Uint64(key[:])
-	var hash uint32
-	for i, b := range input {
-		for bit := 7; bit >= 0; bit-- {
-			if b>>bit&1 != 0 {
-				hash ^= uint32(window >> 32)
-			}
-			window <<= 1
-		}
-		if i+8 < len(key) {
-			window |= uint64(key[i+8])
-		}
-	}
-	return hash
+	return r
 }
 
 // sum is the ones' complement sum of RFC 1071, folded, on top of start.
@@ -128,27 +120,26 @@ func sum(b []byte, start uint64) uint16 {
 	return uint16(start)
 }
 
-// pseudo is the sum over the pseudo-header.
-func pseudo(header []byte, length int) uint64 {
-	return uint64(sum(header[12:20], uint64(header[9])+uint64(length)))
+// pseudo is the sum over the pseudo-header, of IPv4 or IPv6.
+func pseudo(addresses []byte, protocol byte, length int) uint64 {
+	return uint64(sum(addresses, uint64(protocol)+uint64(length)))
 }
 
 // checked says what the device finds of a frame's checksums (7.1.11). A UDP
 // checksum of zero is flagged bad, as an erratum of the 82599 has it.
-func (d *Device) checked(f []byte) uint32 {
-	header, payload := ipv4(f)
-	if header == nil {
-		return 0
+func (p parsed) checked() uint32 {
+	var status uint32
+	if p.header != nil {
+		status = rxIPCS
+		if sum(p.header, 0) != 0xffff {
+			status |= rxIPE
+		}
 	}
-	status := uint32(rxIPCS)
-	if sum(header, 0) != 0xffff {
-		status |= rxIPE
-	}
-	if transport(header, payload) == 0 {
+	if p.protocol == 0 {
 		return status
 	}
 	status |= rxL4I
-	if sum(payload, pseudo(header, len(payload))) != 0xffff {
+	if sum(p.payload, pseudo(p.addresses, p.protocol, len(p.payload))) != 0xffff {
 		status |= rxL4E
 	}
 	return status

@@ -8,6 +8,9 @@ type queue struct {
 	asked bool // ENABLE was written and has not been read back as set
 	ready bool // it has
 	polls int  // reads of the control register since
+
+	contexts [2]context // transmit alone, as is
+	partial  *packet    // a frame whose last descriptor has yet to come
 }
 
 // finder gets a queue's state of a device.
@@ -43,6 +46,8 @@ func place(offset uint32) (n, register uint32, receives, ok bool) {
 		return n, register, receives, true
 	case qSRRCTL:
 		return n, register, receives, receives
+	case qWBAL:
+		return n, register, receives, !receives
 	}
 	return 0, 0, false, false
 }
@@ -100,7 +105,14 @@ func (d *Device) writeQueue(offset, value uint32) bool {
 		if on {
 			d.violate(offset, enabling, "head written while the queue is enabled")
 		}
+	case qSRRCTL:
+		d.checkBuffers(offset, value, on)
+	case qWBAL:
+		if value&wbalOn != 0 && *d.reg(offset - register + qDCTL)>>16&0x7f != 0 {
+			d.violate(offset, "7.2.3.5.2", "the head is to be written back, and TXDCTL.WTHRESH is not 0")
+		}
 	case qDCTL:
+		value &^= dctlFlush
 		d.enable(q, offset-register, value, receives)
 	case qTail:
 		d.writeTail(q, offset, value, receives)
@@ -108,6 +120,16 @@ func (d *Device) writeQueue(offset, value uint32) bool {
 	}
 	*r = value
 	return true
+}
+
+// checkBuffers checks SRRCTL: an enabled queue's may change in DROP_EN alone.
+func (d *Device) checkBuffers(offset, value uint32, on bool) {
+	switch {
+	case on && (value^*d.reg(offset))&^srrctlDrop != 0:
+		d.violate(offset, "4.6.7.1", "SRRCTL changed while its queue is enabled")
+	case value&srrctlType != srrctlOne && value != 0:
+		d.unmodelled[offset] = true // legacy descriptors, split headers
+	}
 }
 
 // enable checks what has to be right before a queue is switched on.
@@ -118,6 +140,7 @@ func (d *Device) enable(q *queue, base, value uint32, receives bool) {
 	switch {
 	case was && !on:
 		*q = queue{}
+		d.drain() // of frames that waited for it
 	case !was && on:
 		*q = queue{asked: true}
 		if *d.reg(base + qLEN) == 0 {
@@ -141,7 +164,10 @@ func (d *Device) writeTail(q *queue, offset, value uint32, receives bool) {
 		d.violate(offset, enabling, "tail written before ENABLE has been read back as set")
 	}
 	*d.reg(offset) = value
-	if !receives && q.ready {
+	switch {
+	case !receives && q.ready:
 		d.transmit((base - txBlock) / blockSize)
+	case receives:
+		d.drain()
 	}
 }

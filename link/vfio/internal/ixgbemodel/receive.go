@@ -1,6 +1,9 @@
 package ixgbemodel
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+	"slices"
+)
 
 // Extended status and errors of a receive descriptor's write-back (7.1.6.2).
 const (
@@ -9,79 +12,150 @@ const (
 	rxVP   = 1 << 3
 	rxL4I  = 1 << 5
 	rxIPCS = 1 << 6
+	rxTS   = 1 << 16
 	rxL4E  = 1 << 30
 	rxIPE  = 1 << 31
 	fcs    = 4 // bytes of checksum that a frame has on the wire
 )
 
-// receive takes a frame from the wire: filters, queue, write-back.
+// packetBuffer holds frames that wait for descriptors, first come first served:
+// a queue without DROP_EN holds up those behind.
+type packetBuffer struct {
+	frames []arrival
+	bytes  int
+}
+
+type arrival struct {
+	frame []byte
+	to    destination
+}
+
+// close forgets all, once receive is off.
+func (p *packetBuffer) close(rxctrl uint32) {
+	if rxctrl&rxctrlRXEN == 0 {
+		*p = packetBuffer{}
+	}
+}
+
+// receive takes a frame from the wire: filters, packet buffer, queue.
 func (d *Device) receive(frame []byte) bool {
-	if !d.link || *d.reg(regRXCTRL)&rxctrlRXEN == 0 || len(frame) < 14 {
+	if *d.reg(regRXCTRL)&rxctrlRXEN == 0 || len(frame) < 14 {
 		return false
 	}
+	frame = pad(frame)
+	n := len(frame) + fcs
 	d.count(regTPR, 1)
-	limit := 1518 + vlanRoom(frame)
-	if *d.reg(regHLREG0)&hlreg0Jumbo != 0 {
-		limit = int(*d.reg(regMAXFRS)>>16) + vlanRoom(frame)
-	}
-	if len(frame)+fcs > limit {
-		d.count(regROC, 1)
+	d.countOctets(regTORL, n)
+	if !d.fits(frame, n) {
 		return false
 	}
+	d.count(regRXNFGP, 1)
+	d.countOctets(regRXNFGP+4, n)
 	if !d.accepts(frame) || !d.acceptsVLAN(frame) {
 		return false
 	}
-	hash, kind, n := d.steer(frame)
-	if !d.store(n, frame, hash, kind) {
+	d.countGood(frame, n)
+	to := d.steer(frame)
+	if d.stampReceive(frame) {
+		to.status |= rxTS
+	}
+	if d.held.bytes+n > int(*d.reg(regRXPBSIZE)) {
+		d.count(regMPC, 1)
+		d.other(causeMiss)
 		return false
 	}
-	d.count(regGPRC, 1)
-	d.countOctets(regGORCL, len(frame)+fcs)
-	if frame[0]&1 != 0 {
-		if broadcast(frame) {
-			d.count(regBPRC, 1)
-		} else {
-			d.count(regMPRC, 1)
+	if len(d.held.frames) == 0 {
+		if done, stored := d.store(arrival{frame, to}); done {
+			return stored
 		}
 	}
-	d.queueEvent(int(n), false)
+	d.held.frames = append(d.held.frames, arrival{slices.Clone(frame), to})
+	d.held.bytes += n
 	return true
 }
 
-// store writes a frame into buffers of a queue, and their descriptors back.
-func (d *Device) store(n uint32, frame []byte, hash, kind uint32) bool {
-	base := block(n, true)
-	if !d.rx[n].ready {
-		d.count(regMPC, 1)
-		return false
+// pad makes a frame as long as the sender's MAC would: a wire carries no less.
+func pad(frame []byte) []byte {
+	if len(frame) >= minFrame-fcs {
+		return frame
 	}
-	var tag uint16
-	status := d.checked(frame)
-	if *d.reg(base + qDCTL)&dctlVME != 0 && tagged(frame) {
-		tag, status = binary.BigEndian.Uint16(frame[14:]), status|rxVP
-		frame = append(append([]byte{}, frame[:12]...), frame[16:]...)
+	return append(slices.Clone(frame), make([]byte, minFrame-fcs-len(frame))...)
+}
+
+// drain moves on what waited for descriptors.
+func (d *Device) drain() {
+	for len(d.held.frames) > 0 {
+		a := d.held.frames[0]
+		if done, _ := d.store(a); !done {
+			return
+		}
+		d.held.frames = d.held.frames[1:]
+		d.held.bytes -= len(a.frame) + fcs
 	}
-	size := int(*d.reg(base + qSRRCTL)&0x1f) << 10
-	if size == 0 {
-		d.violate(base+qSRRCTL, "8.2.3.8.7", "SRRCTL.BSIZEPACKET is 0")
-		return false
+}
+
+// store writes a frame into buffers of its queue, and their descriptors back.
+// Not done means that it has to wait; not stored that it was dropped.
+func (d *Device) store(a arrival) (done, stored bool) {
+	n := a.to.queue
+	base, frame := block(n, true), a.frame
+	control, buffers := *d.reg(base + qDCTL), *d.reg(base + qSRRCTL)
+	if d.rx[n].asked {
+		return false, false // about to be enabled
 	}
-	if free := d.free(base); (len(frame)+size-1)/size > free {
-		d.count(regMPC, 1)
-		return false
+	size := int(buffers&srrctlSize) << 10
+	long := control&dctlLimit != 0 && len(frame) > int(control&dctlBytes) && d.config.Chip == ChipX540
+	if !d.rx[n].ready || size == 0 || long {
+		if d.rx[n].ready && size == 0 {
+			d.violate(base+qSRRCTL, "8.2.3.8.7", "SRRCTL.BSIZEPACKET is 0")
+		}
+		d.countDropped(n)
+		return true, false
 	}
-	for rest := frame; len(rest) > 0; {
+	frame, tag, status := strip(frame, control)
+	if (len(frame)+size-1)/size > d.free(base) {
+		if buffers&srrctlDrop == 0 {
+			return false, false
+		}
+		d.countDropped(n)
+		return true, false
+	}
+	a.to.status |= status
+	if !d.scatter(base, size, frame, a.to, tag) {
+		return true, false
+	}
+	d.countDelivered(n, len(a.frame)+fcs)
+	d.queueEvent(int(n), false)
+	return true, true
+}
+
+// strip takes the tag out of a frame, where the queue wants that.
+func strip(frame []byte, control uint32) (rest []byte, tag uint16, status uint32) {
+	switch {
+	case !tagged(frame):
+		return frame, 0, 0
+	case control&dctlVME == 0:
+		return frame, 0, 0
+	}
+	tag = binary.BigEndian.Uint16(frame[14:])
+	return append(append([]byte{}, frame[:12]...), frame[16:]...), tag, rxVP
+}
+
+// scatter fills buffers, and writes their descriptors back; the last one says
+// what was found.
+func (d *Device) scatter(base uint32, size int, frame []byte, to destination, tag uint16) bool {
+	for len(frame) > 0 {
 		e, ok := d.next(base)
-		part := rest[:min(size, len(rest))]
+		part := frame[:min(size, len(frame))]
 		if !ok || !d.put(base+qTail, e.low, part) {
 			return false
 		}
-		rest = rest[len(part):]
+		frame = frame[len(part):]
 		state := uint32(rxDD)
-		if len(rest) == 0 {
-			state |= status | rxEOP
+		if len(frame) == 0 {
+			state |= to.status | rxEOP
 		}
-		e.low = uint64(kind) | uint64(hash)<<32
+		e.low = uint64(to.kind) | uint64(to.hash)<<32
 		e.high = uint64(state) | uint64(len(part))<<32 | uint64(tag)<<48
 		d.writeBack(base+qTail, e)
 	}
@@ -95,48 +169,4 @@ func (d *Device) free(base uint32) int {
 		return 0
 	}
 	return int((*d.reg(base + qTail) + size - *d.reg(base + qHead)) % size)
-}
-
-func broadcast(f []byte) bool { return [6]byte(f) == [6]byte{0xff, 0xff, 0xff, 0xff, 0xff, 0xff} }
-
-func tagged(f []byte) bool { return len(f) >= 18 && f[12] == 0x81 && f[13] == 0 }
-
-func vlanRoom(f []byte) int {
-	if tagged(f) {
-		return 4
-	}
-	return 0
-}
-
-// accepts is the filter of destination addresses (7.1.1.1).
-func (d *Device) accepts(f []byte) bool {
-	control := *d.reg(regFCTRL)
-	low, high := binary.LittleEndian.Uint32(f), uint32(binary.LittleEndian.Uint16(f[4:]))
-	for i := range uint32(128) {
-		if *d.reg(regRAL + 8*i) == low && *d.reg(regRAL + 8*i + 4)&(rahAV|0xffff) == rahAV|high {
-			return true
-		}
-	}
-	switch {
-	case broadcast(f):
-		return control&fctrlBAM != 0
-	case f[0]&1 == 0:
-		return control&fctrlUPE != 0
-	case control&fctrlMPE != 0:
-		return true
-	}
-	filter := *d.reg(regMCSTCTRL)
-	// MO chooses 12 of the last 16 bits: 47:36, 46:35, 45:34 or 43:32.
-	shift := [4]uint32{4, 3, 2, 0}[filter&3]
-	v := high >> shift & 0xfff
-	return filter&mcstctrlMFE != 0 && *d.reg(regMTA + v>>5*4)>>(v&31)&1 != 0
-}
-
-// acceptsVLAN is the filter of VLAN identifiers (7.1.1.2).
-func (d *Device) acceptsVLAN(f []byte) bool {
-	if *d.reg(regVLNCTRL)&vlnctrlVFE == 0 || !tagged(f) {
-		return true
-	}
-	id := uint32(binary.BigEndian.Uint16(f[14:]) & 0xfff)
-	return *d.reg(regVFTA + id>>5*4)>>(id&31)&1 != 0
 }

@@ -1,27 +1,40 @@
 package ixgbemodel
 
-// Registers, byte offsets in BAR 0, and their bits (82599 datasheet, 8.2.3).
+// Registers of the device, byte offsets in BAR 0, and their bits (82599
+// datasheet, 8.2.3). Those of the data path are in registers_data.go, counters
+// in counters.go.
 const (
-	regCTRL    = 0x00000
-	ctrlMaster = 1 << 2 // PCIe master disable
-	ctrlLRST   = 1 << 3
-	ctrlRST    = 1 << 26
-
+	regCTRL      = 0x00000
+	ctrlMaster   = 1 << 2 // PCIe master disable
+	ctrlLRST     = 1 << 3
+	ctrlRST      = 1 << 26
 	regSTATUS    = 0x00008
 	statusLinkUp = 1 << 7
 	statusMaster = 1 << 19 // master requests may be under way
+	regCTRLEXT   = 0x00018
+	regESDP      = 0x00020
+	esdpModule   = 1 << 2 // SDP2: a module is in the cage
+	regI2CCTL    = 0x00028
+	regFRTIMER   = 0x00048
+	regTCPTIMER  = 0x0004C
+	regLEDCTL    = 0x00200
+	regEXVET     = 0x05078
 
 	regEEC      = 0x10010
 	eecPresent  = 1 << 8
 	eecARD      = 1 << 9 // auto-read done
+	eecSize     = eepromSize << 11
 	regEERD     = 0x10014
 	eerdStart   = 1 << 0
 	eerdDone    = 1 << 1
+	regFLA      = 0x1001C
+	regEEMNGCTL = 0x10110
+	eemngDone   = 3 << 18 // CFG_DONE of both ports
 	regSWSM     = 0x10140
-	swsmSMBI    = 1 << 0
-	swsmSWESMBI = 1 << 1
+	regFWSM     = 0x10148
+	regFACTPS   = 0x10150
 	regSWFW     = 0x10160
-	swfwREGSMP  = 1 << 31 // X540: the second half of its semaphore
+	regGRC      = 0x10200
 
 	regEICR      = 0x00800
 	regEICS      = 0x00808
@@ -29,6 +42,7 @@ const (
 	regEIMS      = 0x00880
 	regEIMC      = 0x00888
 	regEIAM      = 0x00890
+	regEITRSEL   = 0x00894
 	regGPIE      = 0x00898
 	gpieMSIX     = 1 << 4
 	gpieOCD      = 1 << 5
@@ -41,122 +55,96 @@ const (
 	regIVARMisc  = 0x00A00
 	ivarValid    = 1 << 7
 	ivarVector   = 0x3f
-	regEITR      = 0x00820 // 24 of them; the others at 0x12300
+	regEITR      = 0x00820 // 24 of them
+	regEITR24    = 0x12300 // and the others
+	causeFlow    = 1 << 16
+	causeMiss    = 1 << 17
 	causeLSC     = 1 << 20
 	queueCauses  = 0xffff // EICR bits of queues; those above are of other causes
 	maskReserved = 1 << 31
 
-	regFCTRL    = 0x05080
-	fctrlMPE    = 1 << 8
-	fctrlUPE    = 1 << 9
-	fctrlBAM    = 1 << 10
-	regRXCTRL   = 0x03000
-	rxctrlRXEN  = 1 << 0
-	regRDRXCTL  = 0x02F00
-	rdrxCRC     = 1 << 1
-	rdrxDMADone = 1 << 3
-	regVLNCTRL  = 0x05088
-	vlnctrlVFE  = 1 << 30
-	regMCSTCTRL = 0x05090
-	mcstctrlMFE = 1 << 2
-	regMTA      = 0x05200 // 128 words
-	regVFTA     = 0x0A000 // 128 words
-	regRALOld   = 0x05400 // the first 16 addresses, under their old offsets
-	regRAL      = 0x0A200 // 128 pairs
-	rahAV       = 1 << 31
-	regRXCSUM   = 0x05000
-	rxcsumPCSD  = 1 << 13
-	regMRQC     = 0x05818
-	regRETA     = 0x05C00 // 32 words
-	regRSSRK    = 0x05C80 // 10 words
+	regFCTTV     = 0x03200 // 4 of them
+	regFCRTL     = 0x03220 // 8
+	regFCRTH     = 0x03260 // 8
+	regFCRTV     = 0x032A0
+	regFCCFG     = 0x03D00
+	regTFCS      = 0x0CE00
+	regMFLCN     = 0x04294
+	regPCS1GCFIG = 0x04200
+	regPCS1GLCTL = 0x04208
+	regPCS1GLSTA = 0x0420C
+	regPCS1GANA  = 0x04218
+	regPCS1GANLP = 0x0421C
 
-	regHLREG0   = 0x04240
-	hlreg0CRC   = 1 << 1 // strip it
-	hlreg0Jumbo = 1 << 2
-	hlreg0Pad   = 1 << 10
-	regMAXFRS   = 0x04268
-	regAUTOC    = 0x042A0
-	regLINKS    = 0x042A4
-	linksUp     = 1<<30 | 1<<7
-	links10G    = 3 << 28
+	regHLREG0      = 0x04240
+	hlreg0TxCRC    = 1 << 0
+	hlreg0CRC      = 1 << 1 // strip it
+	hlreg0Jumbo    = 1 << 2
+	hlreg0Pad      = 1 << 10
+	hlreg0Loopback = 1 << 15
+	regPAP         = 0x04248
+	regMSCA        = 0x0425C
+	regMSRWD       = 0x04260
+	regMAXFRS      = 0x04268
+	regAUTOC       = 0x042A0
+	regLINKS       = 0x042A4
+	regAUTOC2      = 0x042A8
+	regANLP1       = 0x042B0
+	regMMNGC       = 0x042D0
+	regMACC        = 0x04330
+	regCORECTL     = 0x14F00
 
-	regDMATXCTL = 0x04A80
-	dmatxTE     = 1 << 0
+	regGCR      = 0x11000
+	regGCREXT   = 0x11050
+	regDCAID    = 0x11070
+	regDCACTRL  = 0x11074
+	regWUC      = 0x05800
+	regWUFC     = 0x05808
+	regWUS      = 0x05810
+	regIPAV     = 0x05838
+	regMANC     = 0x05820
+	regHICR     = 0x15F00
+	regPFMBICR  = 0x00710
+	regPFVFLREC = 0x00700
+
+	regSECTXCTRL = 0x08800
+	regSECTXSTAT = 0x08804
+	regSECTXMIN  = 0x08810
+	regSECRXCTRL = 0x08D00
+	regSECRXSTAT = 0x08D04
+
+	regFDIRCTRL  = 0x0EE00
+	regFDIRSIP6  = 0x0EE0C // 3, then addresses, ports, VLAN
+	regFDIRHASH  = 0x0EE28
+	regFDIRCMD   = 0x0EE2C
+	regFDIRFREE  = 0x0EE38
+	regFDIRDIP4M = 0x0EE3C // masks: 4 of them
+	regFDIRLEN   = 0x0EE4C
+	regFDIRUSTAT = 0x0EE50
+	regFDIRFSTAT = 0x0EE54
+	regFDIRMATCH = 0x0EE58
+	regFDIRMISS  = 0x0EE5C
+	regFDIRHKEY  = 0x0EE68
+	regFDIRSKEY  = 0x0EE6C
+	regFDIRM     = 0x0EE70
+	regFDIRIP6M  = 0x0EE74
+	regFDIRSCTPM = 0x0EE78
+
+	regTSYNCRXCTL = 0x05188
+	regRXSTMPL    = 0x051E8
+	regRXSTMPH    = 0x051A4
+	regRXSATRL    = 0x051A0
+	regRXSATRH    = 0x051A8
+	regRXMTRL     = 0x05120
+	regTSYNCTXCTL = 0x08C00
+	regTXSTMPL    = 0x08C04
+	regTXSTMPH    = 0x08C08
+	regSYSTIML    = 0x08C0C
+	regSYSTIMH    = 0x08C10
+	regTIMINCA    = 0x08C14
+	regTIMADJL    = 0x08C18
+	regTIMADJH    = 0x08C1C
+	regTSAUXC     = 0x08C20
+	regTRGTTIML0  = 0x08C24 // 4 words
+	regCLKTIML    = 0x08C34 // 2 words
 )
-
-// Queue registers, from the base of a queue's block (8.2.3.8, 8.2.3.9).
-const (
-	rxBlock   = 0x01000 // queues 0 to 63
-	rxBlock2  = 0x0D000 // queues 64 to 127
-	txBlock   = 0x06000
-	blockSize = 0x40
-	qBAL      = 0x00
-	qBAH      = 0x04
-	qLEN      = 0x08
-	qHead     = 0x10
-	qSRRCTL   = 0x14 // receive alone
-	qTail     = 0x18
-	qDCTL     = 0x28
-	dctlEN    = 1 << 25
-	dctlVME   = 1 << 30
-
-	regSRRCTLOld = 0x02100 // queues 0 to 15, under their old offsets
-	srrctlDrop   = 1 << 28
-)
-
-// Counters, cleared when read (8.2.3.23).
-const (
-	regMPC   = 0x03FA0
-	regGPRC  = 0x04074
-	regBPRC  = 0x04078
-	regMPRC  = 0x0407C
-	regGPTC  = 0x04080
-	regGORCL = 0x04088
-	regGOTCL = 0x04090
-	regROC   = 0x040B0
-	regTPR   = 0x040D0
-	regTPT   = 0x040D4
-	regMPTC  = 0x040F0
-	regBPTC  = 0x040F4
-)
-
-// rule says which bits of a register software may change.
-type rule struct {
-	first, count, stride uint32
-	writable             uint32
-	name, section        string
-}
-
-var rules = []rule{
-	{regSTATUS, 1, 4, 0, "STATUS", "8.2.3.1.2"},
-	{regFCTRL, 1, 4, 0x3702, "FCTRL", "8.2.3.7.1"},
-	{regVLNCTRL, 1, 4, 0x7000ffff, "VLNCTRL", "8.2.3.7.2"},
-	{regMCSTCTRL, 1, 4, 0x7, "MCSTCTRL", "8.2.3.7.3"},
-	{regRXCTRL, 1, 4, rxctrlRXEN, "RXCTRL", "8.2.3.8.10"},
-	{regRAL + 4, 128, 8, 0x8000ffff, "RAH", "8.2.3.7.9"},
-	{regIVAR, 64, 4, 0xbfbfbfbf, "IVAR", "8.2.3.5.16"},
-	{regIVARMisc, 1, 4, 0xbfbf, "IVAR_MISC", "8.2.3.5.17"},
-	{regEITR, 24, 4, 0x80008ff8 | 0x7fff0000, "EITR", "8.2.3.5.12"},
-	{regLINKS, 1, 4, 0, "LINKS", "8.2.3.22.20"},
-}
-
-// writable returns the rule of a register, nil if it has none.
-func writable(offset uint32) *rule {
-	for i := range rules {
-		r := &rules[i]
-		if d := offset - r.first; offset >= r.first && d%r.stride == 0 && d/r.stride < r.count {
-			return r
-		}
-	}
-	return nil
-}
-
-// counters are cleared by a read, and read-only.
-func counter(offset uint32) bool {
-	switch offset {
-	case regGPRC, regBPRC, regMPRC, regGPTC, regROC, regTPR, regTPT, regMPTC, regBPTC, regMPC,
-		regGORCL, regGORCL + 4, regGOTCL, regGOTCL + 4:
-		return true
-	}
-	return false
-}

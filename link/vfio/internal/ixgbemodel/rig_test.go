@@ -61,7 +61,7 @@ func newRig(t testing.TB, chip Chip) *rig {
 func (r *rig) start() {
 	r.Write32(regRDRXCTL, rdrxCRC)
 	r.Write32(regFCTRL, fctrlBAM)
-	r.Write32(rxBlock+qSRRCTL, 2)
+	r.Write32(rxBlock+qSRRCTL, srrctlOne|2)
 	r.Write32(regDMATXCTL, dmatxTE)
 	for _, b := range []struct{ block, ring uint32 }{{rxBlock, rxRing}, {txBlock, txRing}} {
 		r.Write32(b.block+qBAL, b.ring)
@@ -100,7 +100,7 @@ func (r *rig) get(ring uint64, i uint32) (low, high uint64) {
 // send gives the device a frame, behind a context if there are options.
 func (r *rig) send(f []byte, options, flags uint64, c uint64) {
 	if c != 0 {
-		r.place(txRing, r.tail, c, kindContext<<20|txDEXT)
+		r.place(txRing, r.tail, c, kindContext<<20|txDEXT|1<<10) // of IPv4 and UDP
 		r.tail = (r.tail + 1) % ringSize
 	}
 	copy(r.memory.At(buffers+0x8000, len(f)), f)
@@ -127,6 +127,16 @@ func (r *rig) violated(section, what string) {
 	}
 }
 
+// tolerated wants exactly one of those, and no violation.
+func (r *rig) tolerated(section, what string) {
+	r.t.Helper()
+	r.clean()
+	got := r.Tolerated()
+	if len(got) != 1 || got[0].Section != section || !strings.Contains(got[0].What, what) {
+		r.t.Errorf("tolerated %v, want one of %s with %q", got, section, what)
+	}
+}
+
 // datagram makes a UDP frame for the rig's address, its checksums right.
 func datagram(size int) []byte {
 	f := make([]byte, 14+20+8+size)
@@ -135,6 +145,6 @@ func datagram(size int) []byte {
 	copy(h, []byte{0x45, 0, 0, byte(28 + size), 0, 0, 0, 0, 64, udp, 0, 0, 66, 9, 149, 187, 161, 142, 100, 80})
 	copy(h[20:], []byte{0x0a, 0xea, 0x06, 0xe6, 0, byte(8 + size)})
 	complete(h[10:], sum(h[:20], 0), false)
-	complete(h[26:], sum(h[20:], pseudo(h, 8+size)), true)
+	complete(h[26:], sum(h[20:], pseudo(h[12:20], udp, 8+size)), true)
 	return f
 }

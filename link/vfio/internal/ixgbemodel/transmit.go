@@ -2,10 +2,12 @@ package ixgbemodel
 
 import "encoding/binary"
 
-// Words of a transmit descriptor (7.2.3.2.3, 7.2.3.2.4).
+// The upper word of a transmit descriptor (7.2.3.2).
 const (
+	txStamp     = 1 << 19
 	txEOP       = 1 << 24
 	txIFCS      = 1 << 25
+	txIC        = 1 << 26 // legacy: insert a checksum
 	txRS        = 1 << 27
 	txDEXT      = 1 << 29
 	txVLE       = 1 << 30
@@ -13,22 +15,34 @@ const (
 	txDD        = 1 << 32
 	kindContext = 2
 	kindData    = 3
-	optionIP    = 1 << 8 // in the last 32 bits
+	optionCC    = 1 << 7 // in the last 32 bits: the context is to be looked at
+	optionIP    = 1 << 8
 	optionL4    = 1 << 9
 )
 
 // context is what a context descriptor says of the packets that name it.
 type context struct {
+	given               bool
 	macLength, ipLength int
+	l4Length, mss       int
 	vlan                uint16
-	l4                  uint32 // 0 UDP, 1 TCP
+	ip4                 bool
+	l4                  uint32 // contextUDP and so on
 }
+
+// L4T of a context.
+const (
+	contextUDP = iota
+	contextTCP
+	contextSCTP
+)
 
 // packet is a frame that is being put together.
 type packet struct {
-	first uint64 // high word of its first descriptor
-	bytes []byte
-	bad   bool // a part could not be read: it is not sent
+	first  uint64 // high word of its first descriptor
+	legacy bool
+	bytes  []byte
+	bad    bool // a part could not be read: it is not sent
 }
 
 // transmit sends all that lies between head and tail of a queue.
@@ -37,109 +51,176 @@ func (d *Device) transmit(n uint32) {
 	if *d.reg(regDMATXCTL)&dmatxTE == 0 {
 		return
 	}
-	var p *packet
 	done := false
 	for e, ok := d.next(base); ok; e, ok = d.next(base) {
-		low, high := e.low, e.high
-		if high&txDEXT == 0 {
-			d.violate(base+qTail, "7.2.3.2", "legacy descriptors are not modelled")
-		} else if kind := high >> 20 & 15; kind == kindContext {
-			d.contexts[n][high>>36&1] = context{int(low >> 9 & 0x7f), int(low & 0x1ff), uint16(low >> 16), uint32(high >> 11 & 3)}
-		} else if kind != kindData {
-			d.violate(base+qTail, "7.2.3.2.4", "descriptor of a reserved type")
-		} else {
-			if p == nil {
-				p = &packet{first: high}
-			}
-			d.gather(base, p, low, high)
-			if high&txEOP != 0 {
-				d.finish(n, p)
-				p = nil
-			}
+		d.take(n, e)
+		if e.high&txRS == 0 {
+			continue
 		}
-		if high&txRS != 0 {
+		done = true
+		if *d.reg(base + qWBAL)&wbalOn == 0 {
 			e.high = txDD
 			d.writeBack(base+qTail, e)
-			done = true
 		}
 	}
 	if done {
+		d.writeHead(base)
 		d.queueEvent(int(n), true)
+	}
+	d.loopBack()
+}
+
+// writeHead writes the head to memory, where that replaces done bits (7.2.3.5.2).
+func (d *Device) writeHead(base uint32) {
+	low := *d.reg(base + qWBAL)
+	if low&wbalOn == 0 {
+		return
+	}
+	at := uint64(low&^3) | uint64(*d.reg(base + qWBAH))<<32
+	d.put(base+qWBAL, at, binary.LittleEndian.AppendUint32(nil, *d.reg(base + qHead)))
+}
+
+// take does one descriptor.
+func (d *Device) take(n uint32, e descriptor) {
+	tail, q := block(n, false)+qTail, &d.tx[n]
+	kind := e.high >> 20 & 15
+	switch {
+	case e.high&txDEXT != 0 && kind == kindContext:
+		q.contexts[e.high>>36&1] = contextOf(e)
+		return
+	case e.high&txDEXT != 0 && kind != kindData:
+		d.violate(tail, "7.2.3.2.4", "descriptor of a reserved type")
+		return
+	}
+	if q.partial == nil {
+		q.partial = &packet{first: e.high, legacy: e.high&txDEXT == 0}
+	}
+	if q.partial.legacy != (e.high&txDEXT == 0) {
+		d.violate(tail, "7.2.3.2", "legacy and advanced descriptors in one packet")
+	}
+	d.gather(tail, q.partial, e)
+	if e.high&txEOP != 0 {
+		p := q.partial
+		q.partial = nil
+		d.finish(n, p, e.high)
+	}
+}
+
+func contextOf(e descriptor) context {
+	return context{
+		given: true, macLength: int(e.low >> 9 & 0x7f), ipLength: int(e.low & 0x1ff), vlan: uint16(e.low >> 16),
+		ip4: e.high>>10&1 != 0, l4: uint32(e.high >> 11 & 3),
+		l4Length: int(e.high >> 40 & 0xff), mss: int(e.high >> 48),
 	}
 }
 
 // gather adds the buffer of a data descriptor to a packet.
-func (d *Device) gather(base uint32, p *packet, iova, high uint64) {
-	size := int(high & 0xffff)
-	part := make([]byte, size)
-	if size == 0 || !d.fetch(base+qTail, iova, part) {
+func (d *Device) gather(tail uint32, p *packet, e descriptor) {
+	part := make([]byte, e.high&0xffff)
+	if len(part) == 0 {
+		d.violate(tail, "7.2.3.2.4", "a data descriptor without data")
+		p.bad = true
+	}
+	if p.bad || !d.fetch(tail, e.low, part) {
 		p.bad = true
 		return
 	}
 	p.bytes = append(p.bytes, part...)
 }
 
-// finish does what was left to the device, and sends the packet.
-func (d *Device) finish(n uint32, p *packet) {
+// finish does what was left to the device, and sends the packet; last is the
+// high word of its last descriptor.
+func (d *Device) finish(n uint32, p *packet, last uint64) {
 	tail := block(n, false) + qTail
-	options := uint32(p.first >> 32)
 	switch {
 	case p.bad:
+	case p.legacy:
+		d.finishLegacy(n, p, last)
+	default:
+		if p.first&txIFCS == 0 {
+			d.violate(tail, "7.2.3.2.4", "IFCS is not set")
+		}
+		d.finishAdvanced(n, p)
+	}
+}
+
+// finishLegacy inserts the checksum and the tag that the descriptors carry
+// themselves (7.2.3.2.1).
+func (d *Device) finishLegacy(n uint32, p *packet, last uint64) {
+	frame, offset, start := p.bytes, int(p.first>>16&0xff), int(p.first>>40&0xff)
+	if p.first&txIC != 0 {
+		if start >= len(frame) || offset+2 > len(frame) {
+			d.violate(block(n, false)+qTail, "7.2.3.2.1", "CSO or CSS beyond the packet")
+			return
+		}
+		complete(frame[offset:], sum(frame[start:], 0), false)
+	}
+	if last&txVLE != 0 {
+		frame = insertTag(frame, uint16(last>>48))
+	}
+	d.send(n, frame)
+}
+
+// finishAdvanced does what the first descriptor and its context ask for.
+func (d *Device) finishAdvanced(n uint32, p *packet) {
+	tail, options := block(n, false)+qTail, uint32(p.first>>32)
+	c := d.tx[n].contexts[options>>4&1]
+	if !c.given && (p.first&(txTSE|txVLE) != 0 || options&(optionIP|optionL4|optionCC) != 0) {
+		d.violate(tail, "7.2.3.2.3", "a context is used that has not been given")
 		return
-	case p.first&txTSE != 0:
-		d.violate(tail, "7.2.4", "segmentation is not modelled")
-		return
-	case int(options>>14) != len(p.bytes):
+	}
+	length, header := int(options>>14), 0
+	if p.first&txTSE != 0 {
+		header = c.macLength + c.ipLength + c.l4Length
+	}
+	if length != len(p.bytes)-header {
 		d.violate(tail, "7.2.3.2.4", "PAYLEN is not the length of the packet")
-	case p.first&txIFCS == 0:
-		d.violate(tail, "7.2.3.2.4", "IFCS is not set")
 	}
-	c := d.contexts[n][options>>4&1]
-	frame := p.bytes
-	d.checksums(tail, frame, options, c)
-	if p.first&txVLE != 0 && len(frame) >= 14 {
-		tag := binary.BigEndian.AppendUint16([]byte{0x81, 0}, c.vlan)
-		frame = append(append(append([]byte{}, frame[:12]...), tag...), frame[12:]...)
+	frames := [][]byte{p.bytes}
+	if p.first&txTSE != 0 {
+		frames = d.segments(tail, p.bytes, c)
+	} else {
+		d.checksums(tail, p.bytes, options, c)
 	}
-	for *d.reg(regHLREG0)&hlreg0Pad != 0 && len(frame) < 60 {
-		frame = append(frame, 0)
+	for _, f := range frames {
+		if p.first&txVLE != 0 {
+			f = insertTag(f, c.vlan)
+		}
+		if p.first&txStamp != 0 {
+			d.stamp(regTSYNCTXCTL, regTXSTMPL, regTXSTMPH)
+		}
+		d.send(n, f)
 	}
-	if len(frame) < 14 || !d.link {
+}
+
+func insertTag(f []byte, vlan uint16) []byte {
+	if len(f) < 14 {
+		return f
+	}
+	tag := binary.BigEndian.AppendUint16([]byte{0x81, 0}, vlan)
+	return append(append(append([]byte{}, f[:12]...), tag...), f[12:]...)
+}
+
+// send gives a frame to the wire. Without a link, it is lost.
+func (d *Device) send(n uint32, frame []byte) {
+	if *d.reg(regHLREG0)&hlreg0Pad != 0 {
+		frame = pad(frame)
+	}
+	if len(frame) < 14 || !d.linkUp() && !d.loops() {
 		return
 	}
-	d.count(regTPT, 1)
-	d.count(regGPTC, 1)
-	d.countOctets(regGOTCL, len(frame)+fcs)
-	if broadcast(frame) {
-		d.count(regBPTC, 1)
-	} else if frame[0]&1 != 0 {
-		d.count(regMPTC, 1)
-	}
+	d.countSent(n, frame)
 	d.sent = append(d.sent, frame)
 }
 
-// checksums fills in those that a packet asks for (7.2.5). The field of the
-// transport's holds the sum over the pseudo-header.
-func (d *Device) checksums(tail uint32, f []byte, options uint32, c context) {
-	if options&(optionIP|optionL4) == 0 {
+// loopBack receives what has been sent, where the MAC is set so.
+func (d *Device) loopBack() {
+	if !d.loops() {
 		return
 	}
-	field := c.macLength + c.ipLength + 6
-	if c.l4 == 1 {
-		field += 10
-	}
-	if c.macLength < 14 || c.ipLength < minHeader || field+2 > len(f) && options&optionL4 != 0 || c.macLength+c.ipLength > len(f) {
-		d.violate(tail, "7.2.5", "the context's lengths do not fit the packet")
-		return
-	}
-	header := f[c.macLength:][:c.ipLength]
-	if options&optionIP != 0 {
-		if header[10]|header[11] != 0 {
-			d.violate(tail, "7.2.5.1", "the IP checksum to be filled in is not zero")
-		}
-		complete(header[10:], sum(header, 0), false)
-	}
-	if options&optionL4 != 0 {
-		complete(f[field:], sum(f[c.macLength+c.ipLength:], 0), c.l4 == 0)
+	frames := d.sent
+	d.sent = nil
+	for _, f := range frames {
+		d.receive(f)
 	}
 }

@@ -9,8 +9,29 @@ func TestViolations(t *testing.T) {
 	}{
 		{"beyond", "8.1", "beyond", func(r *rig) { r.Read32(Size) }},
 		{"reserved", "8.2.3.7.1", "reserved", func(r *rig) { r.Write32(rxBlock, 0); r.Write32(regRXCTRL, 0); r.Write32(regFCTRL, 1) }},
-		{"EIMC", "8.2.3.5", "bit 31", func(r *rig) { r.Write32(regEIMC, 0xffffffff) }},
-		{"FCTRL", "8.2.3.7.1", "RXEN", func(r *rig) { r.Write32(regFCTRL, fctrlUPE) }},
+		{"MTQC", "8.2.3.9.15", "ARBDIS", func(r *rig) { r.Write32(regMTQC, 1) }},
+		{"MAXFRS", "8.2.3.22.13", "15872", func(r *rig) { r.Write32(regMAXFRS, 16000<<16) }},
+		{"SRRCTL", "4.6.7.1", "SRRCTL", func(r *rig) { r.Write32(rxBlock+qSRRCTL, srrctlOne|4) }},
+		{"packet buffer", "8.2.3.8.9", "RXPBSIZE", func(r *rig) {
+			r.Write32(regRXCTRL, 0)
+			r.Write32(regRXPBSIZE+4, 1<<10)
+			r.Write32(regRXCTRL, rxctrlRXEN)
+		}},
+		{"RSC", "8.2.3.8.8", "RSCFRSTSIZE", func(r *rig) {
+			r.Write32(regRXCTRL, 0)
+			r.Write32(regRDRXCTL, rdrxCRC|rdrxRSCSize)
+			r.Write32(regRXCTRL, rxctrlRXEN)
+		}},
+		{"flow", "7.1.2.7.2", "no memory", func(r *rig) { r.Write32(regFDIRCMD, fdirAdd) }},
+		{"no context", "7.2.3.2.3", "not been given", func(r *rig) { r.send(datagram(30), optionL4, 0, 0) }},
+		{"empty", "7.2.3.2.4", "without data", func(r *rig) {
+			r.place(txRing, 0, buffers, kindData<<20|txDEXT|txEOP|txIFCS)
+			r.Write32(txBlock+qTail, 1)
+		}},
+		{"head", "7.2.3.5.2", "WTHRESH", func(r *rig) {
+			r.Write32(txBlock+blockSize+qDCTL, 1<<16)
+			r.Write32(txBlock+blockSize+qWBAL, wbalOn)
+		}},
 		{"tail beyond", "7.2.3.4", "beyond", func(r *rig) { r.Write32(txBlock+qTail, ringSize) }},
 		{"receive tail early", "4.6.7.1", "read back", func(r *rig) {
 			r.Write32(rxBlock+blockSize+qLEN, 128)
@@ -29,11 +50,11 @@ func TestViolations(t *testing.T) {
 			r.Write32(txBlock+qTail, 1)
 		}},
 		{"PAYLEN", "7.2.3.2.4", "PAYLEN", func(r *rig) { r.send(datagram(30), 1<<14, 0, 0) }},
-		{"context", "7.2.5", "lengths", func(r *rig) { r.send(datagram(30), optionL4, 0, 0) }},
+		{"context", "7.2.5", "lengths", func(r *rig) { r.send(datagram(30), optionL4, 0, 20|200<<9) }},
 		{"counter", "8.2.3.23", "read-only", func(r *rig) { r.Write32(regGPRC, 1) }},
 		{"reset", "4.6.3.1", "interrupts", func(r *rig) { r.Write32(regEIMS, causeLSC); r.Write32(regCTRL, ctrlRST) }},
 		{"EERD", "8.2.3.2.2", "beyond", func(r *rig) { r.Write32(regEERD, eerdStart|eepromWords<<2) }},
-		{"semaphore", "8.2.3.4.8", "SMBI", func(r *rig) { r.Write32(regSWSM, swsmSWESMBI) }},
+		{"semaphore", "8.2.3.4", "SMBI", func(r *rig) { r.Write32(regSWSM, swsmSWESMBI) }},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			r := newRig(t, Chip82599)
@@ -57,8 +78,27 @@ func TestTransmitQueueNeedsTheEngine(t *testing.T) {
 
 func TestUnmodelledIsNamed(t *testing.T) {
 	r := newRig(t, Chip82599)
-	r.Write32(0x04900, 0x40)
-	if got := r.Unmodelled(); len(got) != 1 || got[0] != 0x04900 || r.Read32(0x04900) != 0x40 {
-		t.Errorf("unmodelled %#x, want 0x4900 alone, and its value kept", got)
+	r.Write32(regFTQF, 0) // as it is
+	r.Write32(regFTQF+4, 0x40)
+	if got := r.Unmodelled(); len(got) != 1 || got[0] != regFTQF+4 || r.Read32(regFTQF+4) != 0x40 {
+		t.Errorf("unmodelled %#x, want FTQF(1) alone, and its value kept", got)
+	}
+}
+
+func TestTolerated(t *testing.T) {
+	for _, c := range []struct {
+		section, what string
+		offset, value uint32
+	}{
+		{"8.2.3.5.4", "EIMC", regEIMC, 0xffffffff},
+		{"8.2.3.5.12", "EITR", regEITR, 1950},
+		{"8.2.3.7.1", "RXEN", regFCTRL, fctrlUPE},
+		{"8.2.3.8.6", "RXDCTL", rxBlock + blockSize + qDCTL, dctlFlush},
+	} {
+		r := newRig(t, Chip82599)
+		r.start()
+		r.Write32(c.offset, c.value)
+		r.Write32(c.offset, c.value)
+		r.tolerated(c.section, c.what)
 	}
 }

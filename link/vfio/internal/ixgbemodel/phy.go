@@ -1,0 +1,105 @@
+package ixgbemodel
+
+// MDIO: MSCA asks, MSRWD carries the data (8.2.3.22.11, 8.2.3.22.12).
+const (
+	mscaCommand = 1 << 30
+	mscaRegular = 0x000001f<<16 | 0xffff // the device type and the address
+)
+
+// Operations of MSCA.
+const (
+	mdioAddress = iota
+	mdioWrite
+	mdioReadNext
+	mdioRead
+)
+
+// Registers of the X540's PHY: device type, then register (clause 45; X540
+// datasheet, 9.6).
+const (
+	phyID1       = 1<<16 | 2
+	phyID2       = 1<<16 | 3
+	phySpeeds    = 1<<16 | 4
+	phyAbilities = 1<<16 | 11
+	phyControl   = 4 << 16
+	anControl    = 7 << 16
+	anStatus     = 7<<16 | 1
+	anAdvertise  = 7<<16 | 0x10
+	an10G        = 7<<16 | 0x20
+	an1G         = 7<<16 | 0xc400
+	anVendor     = 7<<16 | 0xc800
+	globalStatus = 30<<16 | 1
+
+	phyReset    = 1 << 15
+	anRestart   = 1 << 9
+	anEnable    = 1 << 12
+	anComplete  = 1 << 5
+	anLinkUp    = 1 << 2
+	anFull10G   = 7
+	globalLink  = 1 << 3
+	phyModel    = 0x01540200
+	noPHY       = 0xffff // what the wire reads where nothing answers
+	abilityBits = 1<<2 | 1<<5 | 1<<7
+)
+
+// phyDefaults are those of a PHY of 10GBASE-T, 1000BASE-T and 100BASE-TX.
+var phyDefaults = map[uint32]uint16{
+	phyID1: phyModel >> 16, phyID2: phyModel & 0xffff, phySpeeds: 0x31, phyAbilities: abilityBits,
+	anControl: anEnable, anAdvertise: 0x0101, an10G: 1 << 12, an1G: 1<<15 | 1<<14,
+}
+
+// writeMDIO does an operation: done at once, MDICMD never reads as set.
+func (d *Device) writeMDIO(value uint32) {
+	*d.reg(regMSCA) = value &^ mscaCommand
+	if value&mscaCommand == 0 {
+		return
+	}
+	if d.config.Chip == ChipX540 && *d.reg(regSWFW)&swfwPHY0 == 0 {
+		d.violate(regMSCA, "10.5.4", "MDIO without the semaphore of the PHY")
+	}
+	at, data := value&mscaRegular, d.reg(regMSRWD)
+	switch value >> 26 & 3 {
+	case mdioWrite:
+		d.writePHY(value, at, uint16(*data))
+	case mdioRead, mdioReadNext:
+		*data = *data&0xffff | uint32(d.readPHY(value, at))<<16
+	}
+}
+
+// present says whether a PHY answers: the X540's has address 0.
+func (d *Device) present(command uint32) bool {
+	return d.config.Chip == ChipX540 && command>>21&0x1f == 0
+}
+
+func (d *Device) readPHY(command, at uint32) uint16 {
+	if !d.present(command) {
+		return noPHY
+	}
+	v := d.phy[at]
+	switch {
+	case !d.cable:
+		return v
+	case at == anStatus:
+		v |= anComplete | anLinkUp
+	case at == anVendor:
+		v |= anFull10G
+	case at == globalStatus:
+		v |= globalLink
+	}
+	return v
+}
+
+func (d *Device) writePHY(command, at uint32, value uint16) {
+	if !d.present(command) {
+		return
+	}
+	switch at {
+	case phyID1, phyID2, phySpeeds, phyAbilities:
+		return
+	case anControl:
+		value &^= anRestart // done
+	case phyControl:
+		value &^= phyReset
+	}
+	d.phy[at] = value
+}
