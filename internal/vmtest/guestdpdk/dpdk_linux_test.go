@@ -1,0 +1,274 @@
+package guestdpdk
+
+import (
+	"bytes"
+	"encoding/binary"
+	"fmt"
+	"net"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/oobnet/oobnet/internal/netns"
+)
+
+// traffic is some of everything, both ways.
+func (r *rig) traffic(largest int) {
+	r.t.Helper()
+	r.ping(3, 56)
+	r.udp(r.A, r.B, 200, 1, largest)
+	r.udp(r.B, r.A, 200, 1, largest)
+	r.tcp(200_000)
+}
+
+// largest is the payload of a datagram that fills a frame.
+const largest = 1500 - 20 - 8
+
+// TestForward hands frames on as they are, stops and starts again, resets the cards
+// and starts again, and ends in good order.
+func TestForward(t *testing.T) {
+	r := newRig(t, 1500)
+	r.do("set fwd io")
+	r.do("start")
+	r.balanced(func() { r.traffic(largest) })
+	r.do("stop")
+	r.do("start")
+	r.balanced(func() { r.traffic(largest) })
+	r.do("stop")
+	for range 2 {
+		r.do("port stop all")
+		r.do("port start all")
+		r.awaitLink(0, true)
+		r.awaitLink(1, true)
+	}
+	r.do("start")
+	r.balanced(func() { r.traffic(largest) })
+	r.do("stop")
+	r.do("port stop all")
+	said := r.do("port close all")
+	for port := range r.cards {
+		if want := fmt.Sprintf("Port %d is closed", port); !strings.Contains(said, want) {
+			t.Errorf("not said: %s: %s", want, said)
+		}
+	}
+	r.quit()
+}
+
+// TestAddresses wants the cards to take what is for them, and nothing else, by
+// the filters that DPDK sets, while testpmd sends it on under new addresses.
+func TestAddresses(t *testing.T) {
+	r := newRig(t, 1500)
+	own := [2][6]byte{r.mac(0), r.mac(1)}
+	r.do("set fwd mac")
+	for port, far := range []*netns.Host{r.A, r.B} {
+		r.do("set eth-peer %d %v", port, net.HardwareAddr(far.MAC[:]))
+	}
+	r.neighbours(own[0], own[1])
+	r.do("set promisc all off")
+	r.do("set allmulti all off")
+	r.do("start")
+	r.balanced(func() { r.traffic(largest) })
+
+	var (
+		broadcast = [6]byte{0xff, 0xff, 0xff, 0xff, 0xff, 0xff}
+		group     = [6]byte{0x01, 0x00, 0x5e, 0x01, 0x02, 0x03}
+		group2    = [6]byte{0x01, 0x00, 0x5e, 0x04, 0x05, 0x06}
+		second    = [6]byte{0x02, 0x00, 0x5e, 0x10, 0x00, 0x02}
+		foreign   = [6]byte{0x02, 0x00, 0x5e, 0x10, 0x77, 0x03} // QEMU's cards look for hosts, too, in the table for groups: not in the same place
+	)
+	everything := map[string][6]byte{"own": own[0], "broadcast": broadcast, "group": group, "group2": group2, "second": second, "foreign": foreign}
+	in, out := r.raw(r.A, experiment), r.raw(r.B, experiment)
+	for _, step := range []struct{ commands, taken string }{
+		{"", "own broadcast"},
+		{"mcast_addr add 0 01:00:5e:01:02:03", "own broadcast group"},
+		{"mac_addr add 0 02:00:5e:10:00:02", "own broadcast group second"},
+		{"mac_addr remove 0 02:00:5e:10:00:02", "own broadcast group"},
+		{"set allmulti 0 on", "own broadcast group group2"},
+		{"set promisc 0 on", "own broadcast group group2 second foreign"},
+		{"set promisc 0 off;set allmulti 0 off;mcast_addr remove 0 01:00:5e:01:02:03", "own broadcast"},
+	} {
+		for _, c := range strings.Split(step.commands, ";") {
+			if c != "" {
+				r.do("%s", c)
+			}
+		}
+		for _, name := range []string{"group", "group2", "second", "foreign", "broadcast", "own"} {
+			if _, err := in.Write(frame(everything[name], r.A.MAC, name)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		// The one to the card's own address was the last.
+		var taken []string
+		for len(taken) == 0 || taken[len(taken)-1] != "own" {
+			f := r.next(out)
+			name := string(bytes.TrimRight(f[14:], "\x00"))
+			if want := frame(r.B.MAC, own[1], name); !bytes.Equal(f, want) {
+				t.Fatalf("after %q: received % x, want % x", step.commands, f, want)
+			}
+			taken = append(taken, name)
+		}
+		want := map[string]bool{}
+		for name := range strings.FieldsSeq(step.taken) {
+			want[name] = true
+		}
+		for _, name := range taken {
+			if !want[name] {
+				t.Errorf("after %q the card took %s", step.commands, name)
+			}
+			delete(want, name)
+		}
+		for name := range want {
+			t.Errorf("after %q the card did not take %s", step.commands, name)
+		}
+	}
+	r.do("stop")
+	r.quit()
+}
+
+// TestChecksums leaves the sums of IPv4, UDP and TCP to the cards, both ways: of
+// what came in they say whether it was right, what goes out they make right.
+func TestChecksums(t *testing.T) {
+	r := newRig(t, 1500, "--enable-rx-cksum")
+	r.do("port stop all")
+	for port, far := range []*netns.Host{r.A, r.B} {
+		for _, layer := range []string{"ip", "udp", "tcp"} {
+			r.do("csum set %s hw %d", layer, port)
+		}
+		r.do("set eth-peer %d %v", port, net.HardwareAddr(far.MAC[:]))
+	}
+	r.do("port start all")
+	r.awaitLink(0, true)
+	r.awaitLink(1, true)
+	r.do("set fwd csum")
+	r.do("start")
+	r.balanced(func() { r.traffic(largest) })
+	bad := func(layer string) string {
+		t.Helper()
+		stats := r.do("show fwd stats all")
+		m := regexp.MustCompile(`Bad-` + layer + `: ([0-9]+)`).FindStringSubmatch(stats)
+		if m == nil {
+			return "0" // it prints the line when there was one
+		}
+		return m[1]
+	}
+	if ip, l4 := bad("ipcsum"), bad("l4csum"); ip != "0" || l4 != "0" {
+		t.Errorf("of good packets cards found bad: %s IPv4, %s UDP or TCP", ip, l4)
+	}
+	in, out := r.raw(r.A, 0x0800), r.raw(r.B, 0x0800)
+	good := packet(r.B.MAC, r.A.MAC, "a checksum that is wrong")
+	for _, at := range []int{14 + 10, 14 + 20 + 6} {
+		f := bytes.Clone(good)
+		f[at] ^= 0x55
+		if _, err := in.Write(f); err != nil {
+			t.Fatal(err)
+		}
+		// What is wrong testpmd sends on all the same, and it was made right.
+		got := r.next(out)
+		if !bytes.Equal(got[12:], good[12:]) {
+			t.Errorf("the checksum at %d was wrong: received % x, want % x", at, got[12:], good[12:])
+		}
+	}
+	if ip, l4 := bad("ipcsum"), bad("l4csum"); ip != "1" || l4 != "1" {
+		t.Errorf("cards found bad: %s IPv4, %s UDP or TCP; want one each", ip, l4)
+	}
+	r.do("stop")
+	r.quit()
+}
+
+// packet is a UDP datagram from A to B, to a port of which nobody listens, with
+// right checksums.
+func packet(to, from [6]byte, text string) []byte {
+	b := append(append(append([]byte{}, to[:]...), from[:]...), 0x08, 0)
+	ip := []byte{0x45, 0, 0, byte(20 + 8 + len(text)), 0, 1, 0, 0, 64, 17, 0, 0}
+	a, z := addrA.Addr().As4(), addrB.Addr().As4()
+	ip = append(append(ip, a[:]...), z[:]...)
+	udp := append([]byte{0x12, 0x34, 0x56, 0x78, 0, byte(8 + len(text)), 0, 0}, text...)
+	pseudo := append(append([]byte{}, ip[12:20]...), 0, 17, udp[4], udp[5])
+	binary.BigEndian.PutUint16(ip[10:], ^sum(ip))
+	binary.BigEndian.PutUint16(udp[6:], ^sum(append(pseudo, udp...)))
+	return append(append(b, ip...), udp...)
+}
+
+// sum is that of RFC 1071, of an even number of bytes.
+func sum(b []byte) uint16 {
+	var s uint32
+	for i := 0; i < len(b); i += 2 {
+		s += uint32(b[i])<<8 | uint32(b[i+1])
+	}
+	s = s>>16 + s&0xffff
+	return uint16(s>>16 + s)
+}
+
+// queues is how many each card has in TestQueues.
+const queues = 4
+
+var stream = regexp.MustCompile(`RX Port= *0/Queue= *([0-9]+) -> [^\n]*\n *RX-packets: ([0-9]+)`)
+
+// TestQueues has several queues each way, over which RSS spreads flows.
+func TestQueues(t *testing.T) {
+	const n, flows = 512, 64
+	count := fmt.Sprint(queues)
+	r := newRig(t, 1500, "--rxq="+count, "--txq="+count, "--rss-udp")
+	r.do("set fwd io")
+	r.do("start")
+	r.balanced(func() { r.udp(r.A, r.B, n, flows, 200) })
+	stats := r.do("show fwd stats all")
+	seen := map[string]string{}
+	for _, m := range stream.FindAllStringSubmatch(stats, -1) {
+		if m[2] != "0" {
+			seen[m[1]] = m[2]
+		}
+	}
+	if len(seen) != queues {
+		t.Errorf("%d flows came by the queues %v, want all %d:\n%s", flows, seen, queues, stats)
+	}
+	r.balanced(func() { r.traffic(largest) })
+	r.do("stop")
+	r.do("port stop all")
+	r.do("port start all")
+	r.awaitLink(0, true)
+	r.awaitLink(1, true)
+	r.do("start")
+	r.balanced(func() { r.udp(r.A, r.B, n, flows, 200) })
+	r.do("stop")
+	r.quit()
+}
+
+// TestJumbo has frames that are larger than a buffer, and so take several
+// descriptors each way.
+func TestJumbo(t *testing.T) {
+	const mtu = 4000
+	// The offload of several segments a frame, for sending: RTE_ETH_TX_OFFLOAD_MULTI_SEGS.
+	r := newRig(t, mtu, fmt.Sprintf("--max-pkt-len=%d", mtu+14+4), "--enable-scatter", "--tx-offloads=0x8000")
+	r.do("set fwd io")
+	r.do("start")
+	r.balanced(func() {
+		r.ping(3, mtu-28)
+		r.traffic(mtu - 28)
+	})
+	r.do("stop")
+	r.quit()
+}
+
+// TestLink pulls a cable, and plugs it in again: DPDK is told by an interrupt.
+func TestLink(t *testing.T) {
+	r := newRig(t, 1500)
+	r.do("set fwd io")
+	r.do("start")
+	for range 2 {
+		r.cards[0].SetCable(t, false)
+		r.awaitLink(0, false)
+		r.cards[0].SetCable(t, true)
+		r.awaitLink(0, true)
+	}
+	const event = "Port 0: link state change event"
+	r.eventually(func() string {
+		if n := strings.Count(r.printed(0), event); n < 4 {
+			return fmt.Sprintf("%d times %q, want 4", n, event)
+		}
+		return ""
+	})
+	r.balanced(func() { r.traffic(largest) })
+	r.do("stop")
+	r.quit()
+}
