@@ -14,7 +14,7 @@ func (d *Device) reset() {
 		*d.reg(regTXPBTHRESH + i*4) = 0x96
 	}
 	if d.config.Chip == Chip82599 {
-		*d.reg(regESDP) = esdpModule
+		*d.reg(regESDP) = esdpModule | esdpLaserOut
 	}
 	*d.reg(regRXPBSIZE) = d.packetBufferSize()
 	m := d.config.MAC
@@ -80,12 +80,12 @@ func (d *Device) write(offset, value uint32) {
 	}
 }
 
-// softReset is a reset by CTRL: it must come with interrupts masked, and its
+// softReset is a reset by CTRL: it should come with interrupts masked, and its
 // bit reads as one until it is done. It leaves the semaphores to their holders:
 // on the X540 a driver holds one across it.
 func (d *Device) softReset() {
 	if d.mask != 0 || d.miscMask != 0 {
-		d.violate(regCTRL, "4.6.3.1", "reset while interrupts are enabled")
+		d.tolerate(regCTRL, "4.6.3.1", "reset while interrupts are enabled")
 	}
 	swsm, swfw := *d.reg(regSWSM), *d.reg(regSWFW)
 	d.reset()

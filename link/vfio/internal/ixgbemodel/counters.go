@@ -128,12 +128,17 @@ func (d *Device) countSent(queue uint32, frame []byte) {
 	d.countOctets(regQBTC+set*8, n)
 }
 
-// countDelivered counts a frame that reached a queue's buffers.
-func (d *Device) countDelivered(queue uint32, n int) {
+// countDelivered counts a frame of size bytes that reached a queue's buffers.
+// The queue's bytes are without the checksum if that is stripped.
+func (d *Device) countDelivered(queue uint32, size int) {
+	n := size + fcs
 	d.count(regRXDGPC, 1)
 	d.countOctets(regRXDGPC+4, n)
 	set := d.counterSet(regRQSMR, queue)
 	d.count(regQPRC+set*blockSize, 1)
+	if *d.reg(regHLREG0)&hlreg0CRC != 0 {
+		n = size
+	}
 	d.countOctets(regQBRC+set*blockSize, n)
 }
 

@@ -79,6 +79,7 @@ type Device struct {
 	miscMask   uint32
 	auto       uint64 // EIAM of queues
 	resetting  bool   // until CTRL has been read once
+	accesses   int    // to registers so far
 	cable      bool
 	violations []Violation
 	tolerated  []Violation
@@ -113,6 +114,7 @@ func (d *Device) Read32(offset uint32) uint32 {
 		d.mu.Unlock()
 		return 0xffffffff
 	}
+	d.accesses++
 	v := d.read(canonical(offset))
 	if d.config.Trace != nil {
 		d.config.Trace(false, offset, v)
@@ -132,6 +134,7 @@ func (d *Device) Write32(offset, value uint32) {
 	if d.config.Trace != nil {
 		d.config.Trace(true, offset, value)
 	}
+	d.accesses++
 	d.write(canonical(offset), value)
 	d.release()
 }

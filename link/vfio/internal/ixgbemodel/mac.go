@@ -5,6 +5,8 @@ const (
 	autocFLU       = 1 << 0 // force the link up
 	autocRestart   = 1 << 12
 	autocMode      = 7 << 13
+	autoc1G        = 0 << 13
+	autoc1GAN      = 2 << 13
 	autocSerial    = 3 << 13 // 10 GbE over one lane, no negotiation
 	autocNegotiate = 4 << 13 // the modes that negotiate have this bit
 	autocDefault   = 0xc09c6004
@@ -14,30 +16,44 @@ const (
 	autoc2SFI      = 2 << 16
 	anlpState      = 1 << 16
 	linksUp        = 1<<30 | 1<<7
+	links100M      = 1 << 28
+	links1G        = 2 << 28
 	links10G       = 3 << 28
 )
 
-// linkUp says whether there is a link: a cable, and a MAC that is set for it.
-// The X540's PHY needs nothing of the MAC.
-func (d *Device) linkUp() bool {
+// speed is what LINKS says of the link: 0 without one. It takes a cable and, on
+// the 82599, a MAC that is set for the module and a laser that is on; the
+// X540's PHY does all by itself.
+func (d *Device) speed() uint32 {
+	const off = esdpLaserOff | esdpLaserOut
 	autoc, autoc2 := *d.reg(regAUTOC), *d.reg(regAUTOC2)
 	switch {
 	case !d.cable:
-		return false
+		return 0
 	case d.config.Chip == ChipX540:
-		return true
+		return d.negotiated()
+	case autoc2&autoc2Off != 0, *d.reg(regESDP)&off == off:
+		return 0
 	}
-	return autoc&autocMode == autocSerial && autoc2&autoc2Off == 0 && autoc2&autoc2Serial == autoc2SFI
+	switch mode := autoc & autocMode; {
+	case mode == autocSerial && autoc2&autoc2Serial == autoc2SFI:
+		return links10G
+	case mode == autoc1G, mode == autoc1GAN:
+		return links1G
+	}
+	return 0
 }
+
+func (d *Device) linkUp() bool { return d.speed() != 0 }
 
 // loops says whether what is sent comes back: the MAC's loopback (14.1).
 func (d *Device) loops() bool { return *d.reg(regHLREG0)&hlreg0Loopback != 0 }
 
 // changeLink does what may change the link, and raises LSC if it did.
 func (d *Device) changeLink(change func()) {
-	was := d.linkUp()
+	was := d.speed()
 	change()
-	if d.linkUp() != was {
+	if d.speed() != was {
 		d.other(causeLSC)
 	}
 }
@@ -59,8 +75,8 @@ func (d *Device) readMAC(offset uint32) (uint32, bool) {
 			v |= statusMaster
 		}
 	case regLINKS:
-		if d.linkUp() {
-			v |= linksUp | links10G
+		if speed := d.speed(); speed != 0 {
+			v |= linksUp | speed
 		}
 	case regANLP1:
 		if *d.reg(regAUTOC)&autocNegotiate != 0 {
@@ -87,12 +103,12 @@ func (d *Device) writeMAC(offset, value uint32) bool {
 		} else {
 			*d.reg(offset) = value
 		}
-	case regAUTOC, regAUTOC2:
+	case regAUTOC, regAUTOC2, regESDP:
 		d.changeLink(func() { *d.reg(offset) = value &^ d.restarts(offset) })
 	case regI2CCTL:
 		d.writeI2C(value)
 	case regMSCA:
-		d.writeMDIO(value)
+		d.changeLink(func() { d.writeMDIO(value) })
 	case regMSRWD:
 		*d.reg(offset) = *d.reg(offset)&^0xffff | value&0xffff
 	case regWUS:

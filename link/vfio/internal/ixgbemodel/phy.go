@@ -17,26 +17,32 @@ const (
 // Registers of the X540's PHY: device type, then register (clause 45; X540
 // datasheet, 9.6).
 const (
-	phyID1       = 1<<16 | 2
-	phyID2       = 1<<16 | 3
-	phySpeeds    = 1<<16 | 4
-	phyAbilities = 1<<16 | 11
-	phyControl   = 4 << 16
-	anControl    = 7 << 16
-	anStatus     = 7<<16 | 1
-	anAdvertise  = 7<<16 | 0x10
-	an10G        = 7<<16 | 0x20
-	an1G         = 7<<16 | 0xc400
-	anVendor     = 7<<16 | 0xc800
-	globalStatus = 30<<16 | 1
+	phyID1        = 1<<16 | 2
+	phyID2        = 1<<16 | 3
+	phySpeeds     = 1<<16 | 4
+	phyAbilities  = 1<<16 | 11
+	phyControl    = 4 << 16
+	anControl     = 7 << 16
+	anStatus      = 7<<16 | 1
+	anAdvertise   = 7<<16 | 0x10
+	an10G         = 7<<16 | 0x20
+	an1G          = 7<<16 | 0xc400
+	anVendor      = 7<<16 | 0xc800
+	globalControl = 30 << 16
+	globalStatus  = 30<<16 | 1
 
 	phyReset    = 1 << 15
 	anRestart   = 1 << 9
 	anEnable    = 1 << 12
 	anComplete  = 1 << 5
 	anLinkUp    = 1 << 2
-	anFull10G   = 7
+	anFull      = 1
 	globalLink  = 1 << 3
+	globalSlow  = 1 << 4  // 1 GbE
+	globalSleep = 1 << 11 // low power: no link
+	offer10G    = 1 << 12
+	offer1G     = 1 << 15
+	offer100M   = 1 << 8
 	phyModel    = 0x01540200
 	noPHY       = 0xffff // what the wire reads where nothing answers
 	abilityBits = 1<<2 | 1<<5 | 1<<7
@@ -45,7 +51,7 @@ const (
 // phyDefaults are those of a PHY of 10GBASE-T, 1000BASE-T and 100BASE-TX.
 var phyDefaults = map[uint32]uint16{
 	phyID1: phyModel >> 16, phyID2: phyModel & 0xffff, phySpeeds: 0x31, phyAbilities: abilityBits,
-	anControl: anEnable, anAdvertise: 0x0101, an10G: 1 << 12, an1G: 1<<15 | 1<<14,
+	anControl: anEnable, anAdvertise: offer100M | 1, an10G: offer10G, an1G: offer1G | 1<<14,
 }
 
 // writeMDIO does an operation: done at once, MDICMD never reads as set.
@@ -76,17 +82,38 @@ func (d *Device) readPHY(command, at uint32) uint16 {
 		return noPHY
 	}
 	v := d.phy[at]
-	switch {
-	case !d.cable:
+	speed := d.speed()
+	if speed == 0 {
 		return v
-	case at == anStatus:
+	}
+	switch at {
+	case anStatus:
 		v |= anComplete | anLinkUp
-	case at == anVendor:
-		v |= anFull10G
-	case at == globalStatus:
+	case anVendor:
+		v |= anFull | uint16(speed>>27)
+	case globalStatus:
 		v |= globalLink
+		if speed == links1G {
+			v |= globalSlow
+		}
 	}
 	return v
+}
+
+// negotiated is the best of the speeds that the PHY offers, for LINKS; the
+// other end offers all.
+func (d *Device) negotiated() uint32 {
+	switch {
+	case d.phy[globalControl]&globalSleep != 0:
+		return 0
+	case d.phy[an10G]&offer10G != 0:
+		return links10G
+	case d.phy[an1G]&offer1G != 0:
+		return links1G
+	case d.phy[anAdvertise]&offer100M != 0:
+		return links100M
+	}
+	return 0
 }
 
 func (d *Device) writePHY(command, at uint32, value uint16) {

@@ -5,9 +5,11 @@ const descriptorSize = 16
 
 // queue is the state that registers do not show.
 type queue struct {
-	asked bool // ENABLE was written and has not been read back as set
-	ready bool // it has
-	polls int  // reads of the control register since
+	asked bool // ENABLE was written, and the queue is not up yet
+	ready bool // it is
+	seen  bool // ENABLE has been read back as set
+	polls int  // reads of the control register since it was written
+	since int  // accesses to the device when it was written
 
 	contexts [2]context // transmit alone, as is
 	partial  *packet    // a frame whose last descriptor has yet to come
@@ -63,6 +65,10 @@ func block(n uint32, receives bool) uint32 {
 	return rxBlock2 + (n-64)*blockSize
 }
 
+// settles is after how many accesses to the device a queue is up that no one
+// asks: more than it takes to go on at once, fewer than until the first packet.
+const settles = 8
+
 // control reads RXDCTL or TXDCTL: ENABLE is not seen at once, so that a driver
 // that does not wait for it is found out.
 func (q *queue) control(r *uint32) uint32 {
@@ -72,7 +78,15 @@ func (q *queue) control(r *uint32) uint32 {
 		}
 		q.asked, q.ready = false, true
 	}
+	q.seen = q.ready
 	return *r
+}
+
+// settle brings a queue up with time.
+func (q *queue) settle(accesses int) {
+	if q.asked && accesses-q.since > settles {
+		q.asked, q.ready = false, true
+	}
 }
 
 // sections names where queues of a direction are described: enabling, ring, tail.
@@ -102,8 +116,11 @@ func (d *Device) writeQueue(offset, value uint32) bool {
 			value &^= 127
 		}
 	case qHead:
-		if on {
+		switch {
+		case on && value != *r:
 			d.violate(offset, enabling, "head written while the queue is enabled")
+		case on:
+			d.tolerate(offset, enabling, "head written while the queue is enabled, with what it is")
 		}
 	case qSRRCTL:
 		d.checkBuffers(offset, value, on)
@@ -142,7 +159,7 @@ func (d *Device) enable(q *queue, base, value uint32, receives bool) {
 		*q = queue{}
 		d.drain() // of frames that waited for it
 	case !was && on:
-		*q = queue{asked: true}
+		*q = queue{asked: true, since: d.accesses}
 		if *d.reg(base + qLEN) == 0 {
 			d.violate(base+qDCTL, enabling, "queue enabled without a ring")
 		}
@@ -156,12 +173,16 @@ func (d *Device) writeTail(q *queue, offset, value uint32, receives bool) {
 	enabling, ring := sections(receives)
 	base := offset - qTail
 	size := *d.reg(base + qLEN) / descriptorSize
+	q.settle(d.accesses)
+	const early = "tail written before ENABLE has been read back as set"
 	switch {
 	case value >= size && value != 0:
 		d.violate(offset, ring, "tail beyond the ring")
 		return
-	case value != 0 && !q.ready:
-		d.violate(offset, enabling, "tail written before ENABLE has been read back as set")
+	case value != 0 && !q.seen && q.ready && !receives:
+		d.tolerate(offset, enabling, early)
+	case value != 0 && !q.seen:
+		d.violate(offset, enabling, early)
 	}
 	*d.reg(offset) = value
 	switch {

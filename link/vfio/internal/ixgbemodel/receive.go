@@ -100,8 +100,8 @@ func (d *Device) store(a arrival) (done, stored bool) {
 	n := a.to.queue
 	base, frame := block(n, true), a.frame
 	control, buffers := *d.reg(base + qDCTL), *d.reg(base + qSRRCTL)
-	if d.rx[n].asked {
-		return false, false // about to be enabled
+	if d.rx[n].settle(d.accesses); d.rx[n].asked {
+		return false, false
 	}
 	size := int(buffers&srrctlSize) << 10
 	long := control&dctlLimit != 0 && len(frame) > int(control&dctlBytes) && d.config.Chip == ChipX540
@@ -124,7 +124,7 @@ func (d *Device) store(a arrival) (done, stored bool) {
 	if !d.scatter(base, size, frame, a.to, tag) {
 		return true, false
 	}
-	d.countDelivered(n, len(a.frame)+fcs)
+	d.countDelivered(n, len(a.frame))
 	d.queueEvent(int(n), false)
 	return true, true
 }

@@ -14,6 +14,8 @@ const (
 	regCTRLEXT   = 0x00018
 	regESDP      = 0x00020
 	esdpModule   = 1 << 2 // SDP2: a module is in the cage
+	esdpLaserOff = 1 << 3 // SDP3, if it is an output
+	esdpLaserOut = 1 << 11
 	regI2CCTL    = 0x00028
 	regFRTIMER   = 0x00048
 	regTCPTIMER  = 0x0004C
@@ -104,11 +106,13 @@ const (
 	regIPAV     = 0x05838
 	regMANC     = 0x05820
 	regHICR     = 0x15F00
+	regFWSTS    = 0x15F0C
 	regPFMBICR  = 0x00710
 	regPFVFLREC = 0x00700
 
 	regSECTXCTRL = 0x08800
 	regSECTXSTAT = 0x08804
+	regSECTXFULL = 0x08808
 	regSECTXMIN  = 0x08810
 	regSECRXCTRL = 0x08D00
 	regSECRXSTAT = 0x08D04

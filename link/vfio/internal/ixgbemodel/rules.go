@@ -44,7 +44,7 @@ var rules = []rule{
 
 	{span{regFCTTV, 4, 4}, all, 0, "FCTTV", "8.2.3.3"},
 	{span{regFCRTL, 8, 4}, 1<<31 | 0x7ffe0, 0x1f, "FCRTL", "8.2.3.3"},
-	{span{regFCRTH, 8, 4}, 1<<31 | 0x7ffe0, 0x1f, "FCRTH", "8.2.3.3"},
+	{span{regFCRTH, 8, 4}, 1<<31 | 0x7ffe0, 0x7ff8001f, "FCRTH", "8.2.3.3"},
 	{span{regFCRTV, 1, 4}, 0xffff, 0, "FCRTV", "8.2.3.3"},
 	{span{regFCCFG, 1, 4}, 0x18, 0, "FCCFG", "8.2.3.3"},
 	{span{regTFCS, 1, 4}, all, 0, "TFCS", "8.2.3.3"},
@@ -108,6 +108,7 @@ var rules = []rule{
 	{span{regRTTPT2C, 8, 4}, all, 0, "RTTPT2C", "8.2.3.10"},
 	{span{regDCAID, 2, 4}, all, 0, "DCA_CTRL", "8.2.3.11"},
 	{span{regSECTXCTRL, 1, 4}, 7, 0, "SECTXCTRL", "8.2.3.12"},
+	{span{regSECTXFULL, 1, 4}, all, 0, "SECTXBUFFAF", "8.2.3.12"},
 	{span{regSECTXMIN, 1, 4}, all, 0, "SECTXMINIFG", "8.2.3.12"},
 	{span{regSECRXCTRL, 1, 4}, 3, 0, "SECRXCTRL", "8.2.3.12"},
 
@@ -134,6 +135,7 @@ var rules = []rule{
 	{span{regWUFC, 1, 4}, all, 0, "WUFC", "8.2.3.24"},
 	{span{regWUS, 1, 4}, all, 0, "WUS", "8.2.3.24"},
 	{span{regIPAV, 1, 4}, all, 0, "IPAV", "8.2.3.24"},
+	{span{regFWSTS, 1, 4}, all, 0, "FWSTS", "8.2.3.25"},
 	{span{regMANC, 1, 4}, all, 0, "MANC", "8.2.3.25"},
 
 	{span{regTSYNCRXCTL, 1, 4}, 0x1e, 1, "TSYNCRXCTL", "8.2.3.26"},

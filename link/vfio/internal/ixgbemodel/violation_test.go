@@ -52,7 +52,6 @@ func TestViolations(t *testing.T) {
 		{"PAYLEN", "7.2.3.2.4", "PAYLEN", func(r *rig) { r.send(datagram(30), 1<<14, 0, 0) }},
 		{"context", "7.2.5", "lengths", func(r *rig) { r.send(datagram(30), optionL4, 0, 20|200<<9) }},
 		{"counter", "8.2.3.23", "read-only", func(r *rig) { r.Write32(regGPRC, 1) }},
-		{"reset", "4.6.3.1", "interrupts", func(r *rig) { r.Write32(regEIMS, causeLSC); r.Write32(regCTRL, ctrlRST) }},
 		{"EERD", "8.2.3.2.2", "beyond", func(r *rig) { r.Write32(regEERD, eerdStart|eepromWords<<2) }},
 		{"semaphore", "8.2.3.4", "SMBI", func(r *rig) { r.Write32(regSWSM, swsmSWESMBI) }},
 	} {
@@ -100,5 +99,26 @@ func TestTolerated(t *testing.T) {
 		r.Write32(c.offset, c.value)
 		r.Write32(c.offset, c.value)
 		r.tolerated(c.section, c.what)
+	}
+	r := newRig(t, Chip82599)
+	r.Write32(regEIMS, causeLSC)
+	r.Write32(regCTRL, ctrlRST)
+	r.tolerated("4.6.3.1", "interrupts")
+}
+
+// A queue comes up by itself, too; a driver cannot know that, unless it looks.
+func TestTailUnseen(t *testing.T) {
+	r := newRig(t, ChipX540)
+	r.Write32(regDMATXCTL, dmatxTE)
+	r.Write32(txBlock+qBAL, txRing)
+	r.Write32(txBlock+qLEN, 128)
+	r.Write32(txBlock+qDCTL, dctlEN)
+	for range settles {
+		r.Read32(regSTATUS)
+	}
+	r.send(datagram(30), 0, 0, 0)
+	r.tolerated("4.6.8.1", "read back")
+	if len(r.sent) != 1 {
+		t.Error("the queue is not at work")
 	}
 }
