@@ -30,8 +30,8 @@ func (d *device) reset() error {
 		d.ownPHY(true)
 		loaded = eecdAutoRead
 	}
-	d.BeginReset()
-	if err := d.AwaitReset(driver.SettleWait, regEECD, loaded); err != nil {
+	d.BeginReset(driver.CtrlRST)
+	if err := d.AwaitReset(driver.CtrlRST, driver.SettleWait, regEECD, loaded); err != nil {
 		return err
 	}
 	d.Regs.Write32(driver.RegIMC, bus.AllOnes)

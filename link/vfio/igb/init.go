@@ -7,8 +7,8 @@ import (
 	"github.com/oobnet/oobnet/link/vfio/internal/driver"
 )
 
-// ownerWait bounds the firmware's holding the PHY.
-const ownerWait = 20 * time.Millisecond
+// semaphore is how the firmware and we agree on the PHY.
+var semaphore = driver.Semaphore{SWSM: regSWSM, Owners: regSWFWSYNC, Firmware: syncFirmware, Wait: 20 * time.Millisecond}
 
 // reset brings the device to rest from any state (4.3, 4.5.3): interrupts masked
 // before and after, queues off, DMA ended, bus master off, reset.
@@ -25,8 +25,8 @@ func (d *device) reset() error {
 		return err
 	}
 	r.Write32(regCTRLEXT, r.Read32(regCTRLEXT)&^ctrlextDriver)
-	d.BeginReset()
-	if err := d.AwaitReset(driver.SettleWait, d.chip.eec, eecAutoRead); err != nil {
+	d.BeginReset(driver.CtrlRST)
+	if err := d.AwaitReset(driver.CtrlRST, driver.SettleWait, d.chip.eec, eecAutoRead); err != nil {
 		return err
 	}
 	d.maskAll()
@@ -58,36 +58,14 @@ func (d *device) programLink() {
 	d.ownPHY(false)
 }
 
-// ownPHY takes the PHY from the firmware, or gives it back (4.7). A firmware
-// that does not answer is none.
+// ownPHY takes the PHY from the firmware, or gives it back (4.7).
 func (d *device) ownPHY(own bool) {
 	bit := [4]uint32{1 << 1, 1 << 2, 1 << 5, 1 << 6}[d.Regs.Read32(driver.RegSTATUS)>>statusPort&3]
 	if !own {
-		d.withSemaphore(func(owners uint32) uint32 { return owners &^ bit })
+		d.Disown(&semaphore, bit)
 		return
 	}
-	d.Until(ownerWait, func() (free bool) {
-		d.withSemaphore(func(owners uint32) uint32 {
-			if free = owners&(bit|bit<<syncFirmware) == 0; free {
-				return owners | bit
-			}
-			return owners
-		})
-		return free
-	})
-}
-
-// withSemaphore changes who owns what while nobody else does. A semaphore that
-// was never given back, by a process that was killed, is taken after a while.
-func (d *device) withSemaphore(change func(owners uint32) uint32) {
-	r := d.Regs
-	d.Until(ownerWait, func() bool { return r.Read32(regSWSM)&swsmDrivers == 0 })
-	d.Until(ownerWait, func() bool {
-		r.Write32(regSWSM, r.Read32(regSWSM)|swsmFirmware)
-		return r.Read32(regSWSM)&swsmFirmware != 0
-	})
-	r.Write32(regSWFWSYNC, change(r.Read32(regSWFWSYNC)))
-	r.Write32(regSWSM, r.Read32(regSWSM)&^(swsmDrivers|swsmFirmware))
+	d.Own(&semaphore, bit)
 }
 
 // maskAll masks all interrupts and takes back those that are pending.
@@ -133,7 +111,7 @@ func (d *device) programFeatures() {
 	if strips {
 		control |= rxStripTag
 	}
-	d.Strip(strips)
+	d.SetModes(strips, true)
 	for i := range d.Queues {
 		if d.chip.strips {
 			d.Regs.Write32(regQueueRX+driver.AdvancedStep*uint32(i)+rxStrip, control)

@@ -17,9 +17,6 @@ const (
 	ctrlextCopper = 0 << 22
 
 	regSWSM      = 0x5b50 // semaphores between the ports' drivers and the firmware
-	swsmDrivers  = 1 << 0 // taken by reading it as 0
-	swsmFirmware = 1 << 1 // taken if it reads back as 1
-
 	regSWFWSYNC  = 0x5b5c // who owns what: the lower half drivers, the upper half the firmware
 	syncFirmware = 16     // shift
 

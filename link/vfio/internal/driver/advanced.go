@@ -76,6 +76,12 @@ type Advanced struct {
 	timing atomic.Uint32
 }
 
+// Modes of receiving, bits of AdvancedQueue.modes.
+const (
+	modeStrip   = 1 << 0 // tags are taken out
+	modeSilence = 1 << 1 // of checksums nothing is said
+)
+
 // AdvancedQueue is a receive ring and a transmit ring.
 type AdvancedQueue struct {
 	dev    *Advanced
@@ -95,9 +101,8 @@ type AdvancedQueue struct {
 	// bad and damaged are the layout's.
 	badIP, badL4, damaged uint64
 	stopped               time.Time // when the ring was found to be; zero: not yet
-	// strip is written by the control path, read by the receive side: tags are
-	// taken out.
-	strip atomic.Bool
+	// modes are written by the control path, read by the receive side.
+	modes atomic.Uint32
 	// invalid is written by the receive side and read by Lost.
 	invalid atomic.Uint64
 	_       [64]byte // the sides are two goroutines': a cache line apart
@@ -203,10 +208,18 @@ func (a *Advanced) Drain() {
 	})
 }
 
-// Strip says of all queues whether tags are taken out of received frames.
-func (a *Advanced) Strip(on bool) {
+// SetModes says of all queues whether tags are taken out of received frames, and
+// whether something is said of their checksums, which not every NIC has a switch for.
+func (a *Advanced) SetModes(strip, sums bool) {
+	var modes uint32
+	if strip {
+		modes = modeStrip
+	}
+	if !sums {
+		modes |= modeSilence
+	}
 	for i := range a.Queues {
-		a.Queues[i].setStrip(on)
+		a.Queues[i].setModes(modes)
 	}
 }
 
@@ -258,7 +271,7 @@ func (q *AdvancedQueue) pointSend() {
 // receiveControl is RingControl of the receive ring.
 func (q *AdvancedQueue) receiveControl() uint32 {
 	v := q.dev.Layout.RXControl
-	if q.strip.Load() { // the control path's
+	if q.modes.Load()&modeStrip != 0 { // the control path's
 		v |= q.dev.Layout.RXStrip
 	}
 	return v
@@ -271,15 +284,14 @@ func (q *AdvancedQueue) enable(at, control uint32) bool {
 	return q.dev.base.Until(QueueWait, func() bool { return q.regs.Read32(at+RingControl)&RingEnable != 0 })
 }
 
-// setStrip is the control path's. A ring that is off learns of it when it is
+// setModes is the control path's. A ring that is off learns of them when it is
 // switched on.
-func (q *AdvancedQueue) setStrip(on bool) {
+func (q *AdvancedQueue) setModes(modes uint32) {
 	q.programming.Lock()
 	defer q.programming.Unlock()
-	q.strip.Store(on) // for the receive side
-	bit := q.dev.Layout.RXStrip
-	if bit == 0 {
-		return
+	q.modes.Store(modes) // for the receive side
+	if q.rxAt == 0 || q.dev.Layout.RXStrip == 0 {
+		return // no ring yet, or the bit is elsewhere
 	}
 	if v := q.regs.Read32(q.rxAt + RingControl); v != bus.AllOnes && v&RingEnable != 0 {
 		q.regs.Write32(q.rxAt+RingControl, q.receiveControl()|RingEnable)

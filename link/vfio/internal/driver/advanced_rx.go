@@ -23,13 +23,17 @@ const (
 //
 //oobnet:hot
 func (q *AdvancedQueue) Receive(frames []link.Frame) int {
-	n, dropped, strip := 0, uint64(0), q.strip.Load() // the control path's
-	bad, damaged := q.badIP|q.badL4, q.damaged
+	n, dropped, modes := 0, uint64(0), q.modes.Load() // the control path's
+	bad, damaged, hidden := q.badIP|q.badL4, q.damaged, uint64(0)
+	if modes&modeSilence != 0 {
+		hidden = bad | rxIP | rxL4
+	}
 	for n < len(frames) {
 		buffer, w, ok := q.Next()
 		if !ok {
 			break
 		}
+		w &^= hidden
 		length, off, at := uint16(w>>rxLength), uint16(0), int64(0)
 		if w&(rxStamp|rxStampIn) != 0 {
 			off, at = q.stamp(w, buffer)
@@ -42,7 +46,7 @@ func (q *AdvancedQueue) Receive(frames []link.Frame) int {
 			continue
 		}
 		frames[n] = link.Frame{Index: buffer, Off: off, Len: length, Meta: link.Meta{Flags: Checksums(w, rxIP, rxL4, bad), Time: at}}
-		if strip && w&rxTagged != 0 {
+		if w&rxTagged != 0 && modes&modeStrip != 0 {
 			frames[n].VLAN = uint16(w >> rxTag)
 			frames[n].Flags |= link.FlagVLANStripped
 		}

@@ -95,17 +95,17 @@ func (b *Base) EndDMA(register bool) (ended bool, err error) {
 	return ended, b.Bus.BusMaster(false)
 }
 
-// BeginReset writes the bit that resets the NIC.
-func (b *Base) BeginReset() { b.Regs.Write32(RegCTRL, b.Regs.Read32(RegCTRL)|CtrlRST) }
+// BeginReset writes the bits that reset the NIC.
+func (b *Base) BeginReset(bits uint32) { b.Regs.Write32(RegCTRL, b.Regs.Read32(RegCTRL)|bits) }
 
 // AwaitReset asks nothing of a NIC that is being reset for a while, and waits for
-// the end of the reset. Then it waits until the register memory says that what the
+// the end of the reset, when bits are clear again. Then it waits until the register memory says that what the
 // NIC remembers is loaded, if there is such a bit; that it never does is not
 // fatal: a NIC without memory does not.
-func (b *Base) AwaitReset(while time.Duration, memory, loaded uint32) error {
+func (b *Base) AwaitReset(bits uint32, while time.Duration, memory, loaded uint32) error {
 	r := b.Regs
 	time.Sleep(while)
-	if !b.Until(resetWait, func() bool { return r.Read32(RegCTRL)&CtrlRST == 0 }) {
+	if !b.Until(resetWait, func() bool { return r.Read32(RegCTRL)&bits == 0 }) {
 		if err := b.CheckPresent(); err != nil {
 			return err
 		}
@@ -120,7 +120,7 @@ func (b *Base) AwaitReset(while time.Duration, memory, loaded uint32) error {
 // ComparedMAC reads the address that the NIC compares: after a reset, the one of
 // its memory (82576 8.10.2).
 func (b *Base) ComparedMAC() (mac link.MAC, err error) {
-	low, high := b.Regs.Read32(RegRAL), b.Regs.Read32(RegRAH)
+	low, high := b.Regs.Read32(b.Tables.Addresses), b.Regs.Read32(b.Tables.Addresses+4)
 	binary.LittleEndian.PutUint32(mac[:], low)
 	binary.LittleEndian.PutUint16(mac[4:], uint16(high))
 	if mac == (link.MAC{}) || mac[0]&1 != 0 || high&RahAV == 0 {

@@ -30,13 +30,13 @@ func (i *Info) SettleRings() error {
 }
 
 // CheckFeatures refuses what is not Supported, and half of the switch that
-// stripping and inserting tags is on all NICs here (CTRL.VME).
+// stripping and inserting tags is on most NICs here (CTRL.VME).
 func (i *Info) CheckFeatures(f Features) error {
 	const vlan = VLANStrip | VLANInsert
 	switch {
 	case f&^i.Supported != 0:
 		return fmt.Errorf("features %#x: with %d queues the NIC has only %#x of them: %w", f, i.Queues, f&i.Supported, link.ErrNotSupported)
-	case f&vlan != 0 && f&vlan != vlan:
+	case !i.TagsApart && f&vlan != 0 && f&vlan != vlan:
 		return fmt.Errorf("stripping and inserting VLAN tags is one switch of this NIC: ask for both or for none: %w", link.ErrNotSupported)
 	}
 	return nil

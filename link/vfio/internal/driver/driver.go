@@ -100,6 +100,8 @@ type Info struct {
 	// MostSpread is over how many of the queues, from the first on, the feature RSS
 	// spreads; those beyond receive nothing by it.
 	MostSpread int
+	// TagsApart: stripping and inserting VLAN tags are two switches.
+	TagsApart bool
 	// RXHeadroom is what stands before each received frame in its buffer, bytes.
 	RXHeadroom int
 	// Supported and On are the features that there are, and that Open switched on.
@@ -154,6 +156,13 @@ type Spreader interface {
 	// while frames flow: those on their way go as they were.
 	Spread() Spread
 	SetSpread(*Spread) error
+}
+
+// Speeder is implemented by devices whose wire can be told its speed.
+type Speeder interface {
+	// SetSpeed lets the wire come up with no other speed than this, Mbit/s; 0: with
+	// what NIC and far end agree on. It is kept over restarts.
+	SetSpeed(mbits int) error
 }
 
 // TXTimer is implemented by devices that can have the feature TXTime.
