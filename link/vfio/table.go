@@ -9,10 +9,11 @@ import (
 	"github.com/oobnet/oobnet/link/vfio/igb"
 	"github.com/oobnet/oobnet/link/vfio/internal/bus"
 	"github.com/oobnet/oobnet/link/vfio/internal/driver"
+	"github.com/oobnet/oobnet/link/vfio/ixgbe"
 )
 
-// drivers are the families that there are. ixgbe (82599, X540) comes here.
-var drivers = []driver.Driver{e1000.Driver, igb.Driver}
+// drivers are the families that there are.
+var drivers = []driver.Driver{e1000.Driver, igb.Driver, ixgbe.Driver}
 
 // Model is a kind of NIC that there is a driver for.
 type Model struct {
