@@ -25,7 +25,7 @@ func (d *Device) reset() {
 
 // defaults are the registers that are not 0 after a reset.
 var defaults = map[uint32]uint32{
-	regEEC:        eecPresent | eecARD | eecSize,
+	regEEC:        eecPresent | eecARD | eecLongAddr | eecSize,
 	regEEMNGCTL:   eemngDone,
 	regRDRXCTL:    rdrxDMADone | 8<<17,
 	regHLREG0:     hlreg0TxCRC | hlreg0CRC | hlreg0Pad,
@@ -64,7 +64,7 @@ func (d *Device) write(offset, value uint32) {
 		return
 	}
 	value = d.screen(offset, value)
-	for _, special := range []func(uint32, uint32) bool{d.writeInterrupt, d.writeQueue, d.writeSemaphore, d.writeMAC, d.writeTime} {
+	for _, special := range []func(uint32, uint32) bool{d.writeInterrupt, d.writeQueue, d.writeSemaphore, d.writeSPI, d.writeMAC, d.writeTime} {
 		if special(offset, value) {
 			return
 		}

@@ -70,6 +70,7 @@ type Device struct {
 	eeprom     [eepromWords]uint16
 	phy        map[uint32]uint16 // MDIO registers
 	wire       i2c               // to the module
+	serial     spi               // to the EEPROM
 	rx, tx     [Queues]queue
 	held       packetBuffer // frames that wait for descriptors
 	clock      systemTime
