@@ -26,9 +26,9 @@ func (d *Device) steerFlow(value uint32) {
 		*free = fdirCapacity
 	case command == fdirAdd && *free > 0:
 		*free--
-		*d.reg(regFDIRUSTAT) += 1
+		*d.reg(regFDIRUSTAT)++
 	case command == fdirAdd:
-		*d.reg(regFDIRFSTAT) += 1
+		*d.reg(regFDIRFSTAT)++
 	case command == fdirRemove && *free < fdirCapacity:
 		*free++
 		*d.reg(regFDIRUSTAT) += 1 << 16

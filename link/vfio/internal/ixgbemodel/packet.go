@@ -91,19 +91,19 @@ func parse6(p []byte) parsed {
 }
 
 // transport adds what the payload is.
-func (r parsed) transport() parsed {
+func (p parsed) transport() parsed {
 	switch {
-	case r.protocol == udp && len(r.payload) >= udpHeader:
-		r.kind |= packetUDP
-	case r.protocol == tcp && len(r.payload) >= tcpHeader:
-		r.kind |= packetTCP
-	case r.protocol == sctp:
-		r.kind |= packetSCTP
-		r.protocol = 0
+	case p.protocol == udp && len(p.payload) >= udpHeader:
+		p.kind |= packetUDP
+	case p.protocol == tcp && len(p.payload) >= tcpHeader:
+		p.kind |= packetTCP
+	case p.protocol == sctp:
+		p.kind |= packetSCTP
+		p.protocol = 0
 	default:
-		r.protocol = 0
+		p.protocol = 0
 	}
-	return r
+	return p
 }
 
 // sum is the ones' complement sum of RFC 1071, folded, on top of start.

@@ -20,6 +20,11 @@ const (
 	phyID1        = 1<<16 | 2
 	phyID2        = 1<<16 | 3
 	phySpeeds     = 1<<16 | 4
+	phyDevices1   = 1<<16 | 5 // which device types there are,
+	phyDevices2   = 1<<16 | 6 // and which of the vendor's
+	phyStatus2    = 1<<16 | 8 // a device type says here that it is there
+	pcsStatus2    = 3<<16 | 8
+	xsStatus2     = 4<<16 | 8
 	phyAbilities  = 1<<16 | 11
 	phyControl    = 4 << 16
 	anControl     = 7 << 16
@@ -44,6 +49,7 @@ const (
 	offer1G     = 1 << 15
 	offer100M   = 1 << 8
 	phyModel    = 0x01540200
+	isThere     = 2 << 14
 	noPHY       = 0xffff // what the wire reads where nothing answers
 	abilityBits = 1<<2 | 1<<5 | 1<<7
 )
@@ -51,6 +57,8 @@ const (
 // phyDefaults are those of a PHY of 10GBASE-T, 1000BASE-T and 100BASE-TX.
 var phyDefaults = map[uint32]uint16{
 	phyID1: phyModel >> 16, phyID2: phyModel & 0xffff, phySpeeds: 0x31, phyAbilities: abilityBits,
+	phyDevices1: 1<<1 | 1<<3 | 1<<4 | 1<<7, phyDevices2: 1 << 14,
+	phyStatus2: isThere, pcsStatus2: isThere, xsStatus2: isThere,
 	anControl: anEnable, anAdvertise: offer100M | 1, an10G: offer10G, an1G: offer1G | 1<<14,
 }
 
@@ -121,7 +129,7 @@ func (d *Device) writePHY(command, at uint32, value uint16) {
 		return
 	}
 	switch at {
-	case phyID1, phyID2, phySpeeds, phyAbilities:
+	case phyID1, phyID2, phySpeeds, phyAbilities, phyDevices1, phyDevices2, phyStatus2, pcsStatus2, xsStatus2:
 		return
 	case anControl:
 		value &^= anRestart // done

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"strings"
 	"testing"
+	"time"
 )
 
 // dram is memory that the device reaches from base on.
@@ -39,6 +40,7 @@ type rig struct {
 	vectors []int
 	trace   []access
 	tail    uint32
+	now     time.Duration
 }
 
 func newRig(t testing.TB, chip Chip) *rig {
@@ -47,6 +49,7 @@ func newRig(t testing.TB, chip Chip) *rig {
 		Chip: chip, MAC: [6]byte{2, 0, 0, 0, 0, 1}, Memory: Flat(r.memory),
 		Interrupt: func(v int) { r.vectors = append(r.vectors, v) },
 		Transmit:  func(f []byte) { r.sent = append(r.sent, f) },
+		Now:       func() time.Duration { return r.now },
 		Trace:     func(write bool, offset, value uint32) { r.trace = append(r.trace, access{write, offset, value}) },
 	})
 	if err != nil {
