@@ -62,6 +62,10 @@ const (
 	// time: one that asks while another's is awaited goes without. It is chosen at
 	// Open.
 	TXTime = driver.TXTime
+	// Loopback has what is sent come back inside the NIC, as if the wire had
+	// brought it, and nothing of it reach the wire: for tests of a NIC by itself.
+	// 82599 and X540 need no cable for it. It is chosen at Open.
+	Loopback = driver.Loopback
 )
 
 // RSSConfig says how received flows are spread over the queues: by the key of a

@@ -102,7 +102,7 @@ func open(b bus.Bus, m driver.Model, cfg driver.Config) (driver.Device, error) {
 		Driver: "igb", Model: m.Name, Queues: d.countQueues(), MaxMTU: maxFrame - driver.FrameOverhead, MaxUnicast: d.Tables.MaxUnicast,
 		MostSpread:    d.chip.queues,
 		RXDescriptors: cfg.RXDescriptors, TXDescriptors: cfg.TXDescriptors, On: cfg.Features,
-		Supported: driver.RXChecksum | driver.TXChecksum | driver.VLANStrip | driver.VLANInsert | driver.RXTime | driver.TXTime,
+		Supported: driver.RXChecksum | driver.TXChecksum | driver.VLANStrip | driver.VLANInsert | driver.RXTime | driver.TXTime | driver.Loopback,
 	}
 	if d.About.Queues > 1 {
 		d.About.Supported |= driver.RSS
@@ -166,8 +166,8 @@ func (d *device) check() error {
 }
 
 func (d *device) checkFeatures(f driver.Features) error {
-	if (f^d.About.On)&(driver.RXTime|driver.TXTime) != 0 && d.Started() {
-		return fmt.Errorf("times are switched before frames flow: open the device with them, or without: %w", link.ErrNotSupported)
+	if (f^d.About.On)&driver.AtOpen != 0 && d.Started() {
+		return fmt.Errorf("times and the loopback are switched before frames flow: open the device with them, or without: %w", link.ErrNotSupported)
 	}
 	return d.About.CheckFeatures(f)
 }

@@ -120,4 +120,10 @@ func (d *device) programFeatures() {
 }
 
 // receiveControl is RCTL of a receiver at work.
-func (d *device) receiveControl() uint32 { return d.ReceiveControl() | driver.RctlEN | driver.RctlLPE }
+func (d *device) receiveControl() uint32 {
+	v := d.ReceiveControl() | driver.RctlEN | driver.RctlLPE
+	if d.About.On&driver.Loopback != 0 {
+		v |= rctlLoop
+	}
+	return v
+}

@@ -43,6 +43,8 @@ const (
 
 	regRLPML = 0x5004 // longest frame with check sequence, with driver.RctlLPE
 
+	rctlLoop = 1 << 6 // of driver.RegRCTL: LBM, what is sent is received
+
 	mrqcRSS = 2 // of driver.RegMRQC: the hash chooses the queue
 
 	regETQF     = 0x5cbc // filter 3 by EtherType

@@ -181,7 +181,11 @@ func (d *device) programReceive() {
 	// wait.
 	r.Write32(regFCCFG, 0)
 	r.Write32(regMFLCN, r.Read32(regMFLCN)&^mflcnPause)
-	r.Write32(regHLREG0, r.Read32(regHLREG0)&^hlreg0Loop|hlreg0TxCRC|hlreg0RxCRC|hlreg0Jumbo|hlreg0Pad)
+	control := r.Read32(regHLREG0)&^hlreg0Loop | hlreg0TxCRC | hlreg0RxCRC | hlreg0Jumbo | hlreg0Pad
+	if d.About.On&driver.Loopback != 0 {
+		control |= hlreg0Loop
+	}
+	r.Write32(regHLREG0, control)
 	const tag = 4 // the NIC adds it itself
 	r.Write32(regMAXFRS, r.Read32(regMAXFRS)&(1<<maxfrsSize-1)|uint32(d.Config.MTU+driver.FrameOverhead-tag)<<maxfrsSize)
 	r.Write32(regRDRXCTL, r.Read32(regRDRXCTL)&^rdrxFirstSize|rdrxCRC|rdrxAckC|rdrxWriteFix)

@@ -43,6 +43,7 @@ const (
 	regMSRWD      = 0x04260 // and what is in it
 	msrwdRead     = 16      // shift
 	regAUTOC      = 0x042a0 // what the port speaks
+	autocForceUp  = 1 << 0  // link is up, whatever the wire says
 	autocRestart  = 1 << 12
 	autocMode     = 7 << 13 // LMS
 	autoc10Serial = 3 << 13
@@ -51,6 +52,8 @@ const (
 	regAUTOC2     = 0x042a8
 	autoc2Serial  = 3 << 16
 	autoc2SFI     = 2 << 16
+	regMACC       = 0x04330 // X540
+	maccForceUp   = 1 << 0
 	regLINKS      = 0x042a4
 	linksUp       = 1 << 30
 	linksSpeed    = 28 // shift, two bits

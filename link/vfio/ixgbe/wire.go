@@ -57,17 +57,26 @@ func (d *device) Status() driver.Status {
 }
 
 // programWire has the port come up (4.6.4). What is up and asked to be nothing else
-// stays as it is.
+// stays as it is, unless it is up by force: for the loopback, or after one.
 func (d *device) programWire() {
+	loop := d.About.On&driver.Loopback != 0
 	if d.chip.port == copper {
+		force(d.Regs, regMACC, maccForceUp, loop)
 		d.programPHY()
 		return
 	}
 	if v := d.Regs.Read32(regESDP); d.chip.port == fiber && v&(esdpLaserPin|esdpLaserOff) == esdpLaserPin|esdpLaserOff {
 		d.Regs.Write32(regESDP, v&^esdpLaserOff) // the kernel's driver leaves it dark
 	}
-	if d.speed != 0 || !d.Status().Up {
+	if d.speed != 0 || loop || d.Regs.Read32(regAUTOC)&autocForceUp != 0 || !d.Status().Up {
 		d.writeAUTOC()
+	}
+}
+
+// force sets a bit, or clears it, if it is not so.
+func force(r *bus.Registers, offset, bit uint32, on bool) {
+	if v := r.Read32(offset); v&bit != 0 != on {
+		r.Write32(offset, v^bit)
 	}
 }
 
@@ -75,7 +84,10 @@ func (d *device) programWire() {
 // anew (8.2.3.22.19). Firmware that looks for a link by itself writes this register,
 // too, and agrees by the semaphore.
 func (d *device) writeAUTOC() {
-	v := d.autoc
+	v := d.autoc &^ autocForceUp
+	if d.About.On&driver.Loopback != 0 {
+		v |= autocForceUp
+	}
 	switch d.speed {
 	case 10000:
 		v = v&^autocMode | autoc10Serial

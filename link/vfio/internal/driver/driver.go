@@ -82,7 +82,12 @@ const (
 	// TXTime: the device implements TXTimer, and does what FlagTXTime asks for
 	// as often as the NIC can.
 	TXTime
+	// Loopback: what is sent comes back inside the NIC, before the wire.
+	Loopback
 )
+
+// AtOpen are the features that are not switched once there are rings.
+const AtOpen = RXTime | TXTime | Loopback
 
 // Info is what a device says of itself. It does not change after Open, but for
 // the MAC.
