@@ -187,20 +187,21 @@ func (r *rig) port(n int) counts {
 }
 
 // balanced runs traffic, and wants each card to have counted what the kernel has
-// at the far end of its wire, to the byte.
+// at the far end of its wire, to the byte, and testpmd to have lost nothing.
 func (r *rig) balanced(traffic func()) {
 	r.t.Helper()
 	r.do("clear port stats all")
 	far := []*netns.Host{r.A, r.B}
 	before := []counts{r.kernel(far[0]), r.kernel(far[1])}
 	traffic()
-	for n, h := range far {
-		r.eventually(func() string {
-			sent := r.kernel(h).minus(before[n])
-			if got := r.port(n); got != sent.crossed() || got == (counts{}) {
-				return fmt.Sprintf("port %d has counted %+v, and the kernel at its wire %+v", n, got, sent)
-			}
+	r.eventually(func() string {
+		var ports, sent [2]counts
+		for n := range ports {
+			ports[n], sent[n] = r.port(n), r.kernel(far[n]).minus(before[n])
+		}
+		if ports[0] == sent[0].crossed() && ports[1] == sent[1].crossed() && ports[0] == ports[1].crossed() && ports[0] != (counts{}) {
 			return ""
-		})
-	}
+		}
+		return fmt.Sprintf("the cards have counted %+v, and the kernel at their wires %+v", ports, sent)
+	})
 }
