@@ -45,13 +45,21 @@ func (d *Device) read(offset uint32) uint32 {
 	if q, r, _ := queueOf(offset); q != nil && r == qDCTL {
 		return q(d).control(d.reg(offset))
 	}
-	for _, special := range []func(uint32) (uint32, bool){d.readInterrupt, d.readMAC, d.readTime, d.readSemaphore} {
-		if v, ok := special(offset); ok {
-			return v
-		}
+	v, ok := d.readInterrupt(offset)
+	if !ok {
+		v, ok = d.readMAC(offset)
+	}
+	if !ok {
+		v, ok = d.readTime(offset)
+	}
+	if !ok {
+		v, ok = d.readSemaphore(offset)
+	}
+	if ok {
+		return v
 	}
 	r := d.reg(offset)
-	v := *r
+	v = *r
 	if counter(offset) {
 		*r = 0
 	}
@@ -64,10 +72,9 @@ func (d *Device) write(offset, value uint32) {
 		return
 	}
 	value = d.screen(offset, value)
-	for _, special := range []func(uint32, uint32) bool{d.writeInterrupt, d.writeQueue, d.writeSemaphore, d.writeSPI, d.writeMAC, d.writeTime} {
-		if special(offset, value) {
-			return
-		}
+	if d.writeInterrupt(offset, value) || d.writeQueue(offset, value) || d.writeSemaphore(offset, value) ||
+		d.writeSPI(offset, value) || d.writeMAC(offset, value) || d.writeTime(offset, value) {
+		return
 	}
 	r := d.reg(offset)
 	if ruleOf[offset] == nil && value != *r {

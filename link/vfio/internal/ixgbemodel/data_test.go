@@ -55,7 +55,7 @@ func TestSegmentation(t *testing.T) {
 		}
 		for i, s := range r.sent {
 			p := parse(s)
-			status := p.checked()
+			status := p.checked(Chip82599)
 			if p.protocol != tcp || status&(rxIPE|rxL4E) != 0 || len(p.payload) != tcpHeader+[]int{100, 100, 50}[i] {
 				t.Fatalf("IPv6 %v: segment %d is wrong: %x", six, i, s)
 			}
@@ -174,6 +174,20 @@ func TestIPv6ByPorts(t *testing.T) {
 		t.Errorf("status %#x, want a TCP checksum that is right, and none of IP", high)
 	}
 	r.clean()
+}
+
+func TestNoUDPChecksum(t *testing.T) {
+	for chip, want := range map[Chip]uint64{Chip82599: rxL4I | rxL4E, ChipX540: 0} {
+		r := newRig(t, chip)
+		r.start()
+		f := datagram(30)
+		f[40], f[41] = 0, 0
+		r.Receive(f)
+		if _, high := r.get(rxRing, 0); high&(rxL4I|rxL4E) != want {
+			t.Errorf("chip %#x: status %#x, want %#x of it", chip, high, want)
+		}
+		r.clean()
+	}
 }
 
 func TestCountersBySet(t *testing.T) {

@@ -9,16 +9,32 @@
 // package bus/model has OnRead and OnWrite of the same shapes, and [Flat] makes a
 // Memory of it.
 //
-// Modelled: resets, EEPROM reads, semaphores, link state, receive and transmit
-// queues with advanced descriptors, address, multicast and VLAN filters, RSS,
-// checksums of both directions, VLAN tags, interrupts, the main counters. Not
-// modelled: segmentation, RSC, flow director, virtual functions, times of
-// frames, the delay of EITR. A register that has no life here keeps what is
-// written, and [Device.Unmodelled] names it.
+// Modelled: resets; the EEPROM whole, by EERD and by its wires; semaphores; the
+// SFP+ module behind I2C and the X540's PHY behind MDIO; the link and its speed,
+// by force too; loopback of the MAC; receive and transmit queues with advanced
+// descriptors, transmit with legacy ones, too; several buffers a frame; the
+// packet buffer, where frames wait for descriptors; filters of addresses,
+// multicast groups, VLANs and EtherTypes; RSS; checksums of both directions and
+// segmentation, IPv4 and IPv6; VLAN tags; head write-back; interrupts by MSI-X,
+// MSI and INTx, with automatic masks; all counters of the data path; SYSTIM and
+// the times of PTP frames; the handshakes of the flow director.
+//
+// Not modelled: RSC, filters of the flow director and of five fields (they take
+// what is written, and match nothing), pools and virtual functions, traffic
+// classes and rates, flow control on the wire, header split, legacy receive
+// descriptors, LinkSec and IPsec, checksums of SCTP, management and wake-up, the
+// delay of EITR. Nothing here takes time: what a driver waits for is done when it
+// looks, or looks again. A register that has no life here keeps what is written,
+// and [Device.Unmodelled] names it where that matters.
+//
+// Violations fail a test. What the datasheet forbids, but drivers in wide use do,
+// is kept apart: [Device.Tolerated]. Linux's ixgbe and DPDK's PMD run on this
+// model without a violation; each of ours is to be without both.
 //
 // Sections are those of the 82599 10 GbE Controller Datasheet (331520), for the
 // X540 too. Those under 8.2.3 name the right group of registers, but their last
-// number has yet to be compared with the edition at hand.
+// number has yet to be compared with the edition at hand. No silicon has been
+// compared.
 package ixgbemodel
 
 import (

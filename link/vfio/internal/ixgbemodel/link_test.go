@@ -167,6 +167,18 @@ func TestLinkOfThe82599(t *testing.T) {
 	r.clean()
 }
 
+func TestForcedLink(t *testing.T) {
+	for chip, offset := range map[Chip]uint32{Chip82599: regAUTOC, ChipX540: regMACC} {
+		r := newRig(t, chip)
+		r.SetLink(false)
+		r.Write32(offset, r.Read32(offset)|1)
+		if r.Read32(regLINKS)&linksUp == 0 {
+			t.Errorf("chip %#x: no link, by force", chip)
+		}
+		r.clean()
+	}
+}
+
 func TestMasterAndSecurityHandshakes(t *testing.T) {
 	r := newRig(t, Chip82599)
 	if r.Read32(regSTATUS)&statusMaster == 0 || r.Read32(regSECRXSTAT) != 0 {

@@ -15,6 +15,7 @@ const (
 	autoc2Serial   = 3 << 16
 	autoc2SFI      = 2 << 16
 	anlpState      = 1 << 16
+	maccFLU        = 1 << 0
 	linksUp        = 1<<30 | 1<<7
 	links100M      = 1 << 28
 	links1G        = 2 << 28
@@ -28,6 +29,8 @@ func (d *Device) speed() uint32 {
 	const off = esdpLaserOff | esdpLaserOut
 	autoc, autoc2 := *d.reg(regAUTOC), *d.reg(regAUTOC2)
 	switch {
+	case d.forced():
+		return links10G
 	case !d.cable:
 		return 0
 	case d.config.Chip == ChipX540:
@@ -42,6 +45,14 @@ func (d *Device) speed() uint32 {
 		return links1G
 	}
 	return 0
+}
+
+// forced says whether the link is up by force, which loopback needs (14.1).
+func (d *Device) forced() bool {
+	if d.config.Chip == ChipX540 {
+		return *d.reg(regMACC)&maccFLU != 0
+	}
+	return *d.reg(regAUTOC)&autocFLU != 0
 }
 
 func (d *Device) linkUp() bool { return d.speed() != 0 }
@@ -103,7 +114,7 @@ func (d *Device) writeMAC(offset, value uint32) bool {
 		} else {
 			*d.reg(offset) = value
 		}
-	case regAUTOC, regAUTOC2, regESDP:
+	case regAUTOC, regAUTOC2, regESDP, regMACC:
 		d.changeLink(func() { *d.reg(offset) = value &^ d.restarts(offset) })
 	case regI2CCTL:
 		d.writeI2C(value)

@@ -125,9 +125,9 @@ func pseudo(addresses []byte, protocol byte, length int) uint64 {
 	return uint64(sum(addresses, uint64(protocol)+uint64(length)))
 }
 
-// checked says what the device finds of a frame's checksums (7.1.11). A UDP
-// checksum of zero is flagged bad, as an erratum of the 82599 has it.
-func (p parsed) checked() uint32 {
+// checked says what a device finds of a frame's checksums (7.1.11). One of UDP
+// over IPv4 that is zero is none; the 82599 flags it bad, by an erratum.
+func (p parsed) checked(chip Chip) uint32 {
 	var status uint32
 	if p.header != nil {
 		status = rxIPCS
@@ -136,6 +136,9 @@ func (p parsed) checked() uint32 {
 		}
 	}
 	if p.protocol == 0 {
+		return status
+	}
+	if p.protocol == udp && p.header != nil && p.payload[udpSum]|p.payload[udpSum+1] == 0 && chip != Chip82599 {
 		return status
 	}
 	status |= rxL4I

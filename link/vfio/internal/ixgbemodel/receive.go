@@ -56,6 +56,9 @@ func (d *Device) receive(frame []byte) bool {
 	}
 	d.countGood(frame, n)
 	to := d.steer(frame)
+	if to.status&(rxIPE|rxL4E) != 0 {
+		d.count(regXEC, 1)
+	}
 	if d.stampReceive(frame) {
 		to.status |= rxTS
 	}
@@ -147,6 +150,9 @@ func (d *Device) scatter(base uint32, size int, frame []byte, to destination, ta
 	for len(frame) > 0 {
 		e, ok := d.next(base)
 		part := frame[:min(size, len(frame))]
+		if e.high&rxDD != 0 {
+			d.violate(base+qTail, "7.1.6.1", "a descriptor is given with its done bit set")
+		}
 		if !ok || !d.put(base+qTail, e.low, part) {
 			return false
 		}

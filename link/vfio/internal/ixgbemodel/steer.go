@@ -31,7 +31,7 @@ func (d *Device) steer(f []byte) destination {
 		return to
 	}
 	p := parse(f)
-	to := destination{kind: p.kind, status: p.checked()}
+	to := destination{kind: p.kind, status: p.checked(d.config.Chip)}
 	if *d.reg(regMRQC)&mrqcMode != mrqcRSS || p.addresses == nil {
 		return to
 	}

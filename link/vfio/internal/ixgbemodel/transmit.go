@@ -20,6 +20,9 @@ const (
 	optionL4    = 1 << 9
 )
 
+// dataReserved are the bits of an advanced data descriptor that have to be 0.
+const dataReserved = 3<<16 | 1<<26 | 1<<28 | 0xf<<32 | 7<<43
+
 // context is what a context descriptor says of the packets that name it.
 type context struct {
 	given               bool
@@ -91,6 +94,9 @@ func (d *Device) take(n uint32, e descriptor) {
 	case e.high&txDEXT != 0 && kind != kindData:
 		d.violate(tail, "7.2.3.2.4", "descriptor of a reserved type")
 		return
+	}
+	if e.high&txDEXT != 0 && e.high&dataReserved != 0 {
+		d.violate(tail, "7.2.3.2.4", "reserved bits of a data descriptor are set")
 	}
 	if q.partial == nil {
 		q.partial = &packet{first: e.high, legacy: e.high&txDEXT == 0}

@@ -28,6 +28,11 @@ func TestViolations(t *testing.T) {
 			r.place(txRing, 0, buffers, kindData<<20|txDEXT|txEOP|txIFCS)
 			r.Write32(txBlock+qTail, 1)
 		}},
+		{"reserved in a descriptor", "7.2.3.2.4", "reserved bits", func(r *rig) { r.send(datagram(30), 0, 1<<32, 0) }},
+		{"done before", "7.1.6.1", "done bit", func(r *rig) {
+			r.place(rxRing, 0, buffers, rxDD)
+			r.Receive(datagram(30))
+		}},
 		{"head", "7.2.3.5.2", "WTHRESH", func(r *rig) {
 			r.Write32(txBlock+blockSize+qDCTL, 1<<16)
 			r.Write32(txBlock+blockSize+qWBAL, wbalOn)
@@ -101,6 +106,11 @@ func TestTolerated(t *testing.T) {
 		r.tolerated(c.section, c.what)
 	}
 	r := newRig(t, Chip82599)
+	r.start()
+	r.Write32(rxBlock+qDCTL, 0)
+	r.Write32(rxBlock+qTail, 3)
+	r.tolerated("4.6.7.1", "disabled")
+	r = newRig(t, Chip82599)
 	r.Write32(regEIMS, causeLSC)
 	r.Write32(regCTRL, ctrlRST)
 	r.tolerated("4.6.3.1", "interrupts")
