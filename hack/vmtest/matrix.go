@@ -77,5 +77,7 @@ var suites = []suite{
 	{name: "bench", packages: []string{"internal/vmtest/guestbench"}, timeout: 3 * time.Minute, kernels: []string{"6.12"}, cards: toVFIO[:1], shows: guestbench.Mark},
 	{name: "cards", packages: []string{"internal/vmtest/guesttest"}, timeout: time.Minute, kernels: []string{"6.12"}, cards: append(toVFIO, toKernel...)},
 	{name: "cards", packages: []string{"internal/vmtest/guesttest"}, timeout: 2 * time.Minute, kernels: []string{"6.12"}, cards: ixgbeToKernel},
+	{name: "ixgbe-trace", packages: []string{"link/vfio/internal/ixgbetrace"}, args: []string{"-test.run=^TestRecordLinux$"}, kernels: []string{"6.12"}, cards: ixgbeToKernel},
+	{name: "ixgbe-linux", packages: []string{"internal/vmtest/guestixgbe"}, timeout: 9 * time.Minute, modules: []string{"veth", "8021q"}, kernels: []string{"6.12"}, cards: ixgbeToKernel},
 	{name: "cards", packages: []string{"internal/vmtest/guesttest"}, timeout: time.Minute, kernels: []string{"7.2"}, cards: append(toVFIO[:1:1], toKernel...)},
 }
