@@ -81,8 +81,8 @@ func TestFilters(t *testing.T) {
 		if err := r.Select(&link.Claims{VLANs: []uint16{4095}}); err == nil || !strings.Contains(err.Error(), "4095") {
 			t.Errorf("VLAN 4095: %v", err)
 		}
-		if err := r.SetUnicast(make([]link.MAC, 100)); err == nil || !strings.Contains(err.Error(), "Promiscuous") {
-			t.Errorf("100 addresses: %v", err)
+		if err := r.SetUnicast(make([]link.MAC, 200)); err == nil || !strings.Contains(err.Error(), "Promiscuous") {
+			t.Errorf("200 addresses: %v", err)
 		}
 		check("after refusals", testFrame(groupB, nil), true)
 
@@ -148,7 +148,7 @@ func TestSendChecksums(t *testing.T) {
 			left := bytes.Clone(want)
 			binary.BigEndian.PutUint16(left[ip+20+6:], pseudo(left[ip:], 16))
 			r.send(left, link.Meta{Flags: link.FlagChecksumOffload})
-			if got := r.leaves(); !bytes.Equal(got, want) {
+			if got := r.leaves(); !bytes.HasPrefix(got, want) { // which the NIC may pad
 				t.Errorf("VLAN %d: left\n% x, want\n% x", vlan, got, want)
 			}
 		}
@@ -210,8 +210,7 @@ func TestVLANTags(t *testing.T) {
 func TestMTU(t *testing.T) {
 	onCards(t, func(t *testing.T, card string) {
 		for _, c := range []struct{ mtu, buffer int }{{1500, 2048}, {3000, 4096}, {9000, 16384}} {
-			m := qtest.Start(t, qtest.Config{Device: card})
-			r := newRigOn(t, m, &Config{MTU: c.mtu}, c.buffer)
+			r := newRigOn(t, startCard(t, card), &Config{MTU: c.mtu}, c.buffer)
 			longest := append(testFrame(r.MAC(), []uint16{1}), make([]byte, c.mtu-100+14)...)
 			longest[len(longest)-1] = 3
 			before := r.q.Stats()
@@ -254,7 +253,7 @@ func TestStatistics(t *testing.T) {
 		if s := r.Statistics(); s.RXPackets != 0 || s.TXBytes != 0 {
 			t.Errorf("after a reset: %+v", s)
 		}
-		if mbits, full := r.Speed(); mbits != 1000 || !full {
+		if mbits, full := r.Speed(); mbits != r.card.speed || !full {
 			t.Errorf("the wire is %d Mbit/s, full duplex %v", mbits, full)
 		}
 	})

@@ -123,7 +123,7 @@ func TestWireEvents(t *testing.T) {
 			t.Fatal(err)
 		}
 		r.await("an event of the wire coming up", func() bool {
-			return seen.have(func(e Event) bool { return e.State == link.Up && e.Speed == 1000 })
+			return seen.have(func(e Event) bool { return e.State == link.Up && e.Speed == r.card.speed })
 		})
 		if n := r.Statistics().WireChanges; n < 2 {
 			t.Errorf("%d changes of the wire were counted", n)
@@ -140,7 +140,7 @@ func TestPolledFD(t *testing.T) {
 	for _, c := range []struct {
 		card string
 		kind Interrupts
-	}{{"e1000", INTx}, {"e1000e", MSIX}, {"e1000e", MSI}, {"igb", MSIX}, {"igb", MSI}, {"igb", INTx}} {
+	}{{"e1000", INTx}, {"e1000e", MSIX}, {"e1000e", MSI}, {"igb", MSIX}, {"igb", MSI}, {"igb", INTx}, {"82599", MSIX}, {"X540", MSI}, {"82599", INTx}} {
 		leaktest.Check(t)
 		r := newRig(t, c.card, &Config{Interrupts: c.kind})
 		fds := []unix.PollFd{{Fd: int32(r.q.FD()), Events: unix.POLLIN}}
@@ -190,8 +190,8 @@ func TestPolledFD(t *testing.T) {
 // TestKilled opens a device that another link has left in full work.
 func TestKilled(t *testing.T) {
 	onCards(t, func(t *testing.T, card string) {
-		m := qtest.Start(t, qtest.Config{Device: card})
-		first := newRigOn(t, m, &Config{MAC: otherMAC, Queues: 1}, 2048)
+		c := startCard(t, card)
+		first := newRigOn(t, c, &Config{MAC: otherMAC, Queues: 1}, 2048)
 		if err := first.SetPromiscuous(true); err != nil {
 			t.Fatal(err)
 		}
@@ -201,9 +201,9 @@ func TestKilled(t *testing.T) {
 		if err := first.bus.Disarm(); err != nil {
 			t.Fatal(err)
 		}
-		second := newRigOn(t, m, nil, 2048)
-		if mac := (link.MAC{0x52, 0x54, 0, 0x12, 0x34, 0x56}); second.MAC() != mac {
-			t.Errorf("the second link's address is %x, want the NIC's own %x", second.MAC(), mac)
+		second := newRigOn(t, c, nil, 2048)
+		if second.MAC() != c.mac {
+			t.Errorf("the second link's address is %x, want the NIC's own %x", second.MAC(), c.mac)
 		}
 		if second.arrives(testFrame(otherMAC, nil)) {
 			t.Error("the second link receives what the first had asked for")

@@ -12,11 +12,9 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/oobnet/oobnet/internal/leaktest"
-	"github.com/oobnet/oobnet/internal/qtest"
 	"github.com/oobnet/oobnet/internal/stacktest"
 	"github.com/oobnet/oobnet/link"
 	"github.com/oobnet/oobnet/link/vfio/internal/bus"
-	"github.com/oobnet/oobnet/link/vfio/internal/bus/bustest"
 	"github.com/oobnet/oobnet/link/vfio/internal/bus/model"
 	"github.com/oobnet/oobnet/stack"
 )
@@ -262,12 +260,12 @@ func (r *rig) expect(number byte) {
 // frames flow between.
 func TestStackResize(t *testing.T) {
 	onCards(t, func(t *testing.T, card string) {
-		m := qtest.Start(t, qtest.Config{Device: card})
-		l, err := open(bustest.On(m), &Config{Queues: 1})
+		c := startCard(t, card)
+		l, err := open(c.plug(), &Config{Queues: 1})
 		if err != nil {
 			t.Fatal(err)
 		}
-		peer := &bustest.Peer{Machine: m}
+		peer := c.far
 		const chunk, most = 512, 1024
 		h := stacktest.On(t, l, netip.MustParsePrefix("10.0.0.1/24"), &stacktest.Options{NoPort: true, Device: stack.DeviceConfig{
 			BufferSize: 4096, RXBuffers: most, PoolSize: most, MaxRXBuffers: most, MaxPoolSize: most,

@@ -8,13 +8,11 @@ import (
 	"time"
 
 	"github.com/oobnet/oobnet/internal/leaktest"
-	"github.com/oobnet/oobnet/internal/qtest"
 	"github.com/oobnet/oobnet/link"
-	"github.com/oobnet/oobnet/link/vfio/internal/bus/bustest"
 )
 
-// cards are the models of QEMU that the tests below run on.
-var cards = []string{"e1000", "e1000e", "igb"}
+// cards are what the tests below run on: models of QEMU, and our own.
+var cards = []string{"e1000", "e1000e", "igb", "82599", "X540"}
 
 // onCards runs a test on each card.
 func onCards(t *testing.T, run func(t *testing.T, card string)) {
@@ -30,8 +28,9 @@ func onCards(t *testing.T, run func(t *testing.T, card string)) {
 type rig struct {
 	*Link
 	t    *testing.T
-	bus  *bustest.Bus
-	peer *bustest.Peer
+	bus  cardBus
+	peer farEnd
+	card *card
 	mem  *link.Memory
 	q    link.Queue
 	tx   []uint32 // free TX buffers
@@ -43,12 +42,12 @@ const rigRX, rigTX = 64, 64 // buffers
 // gives it all receive buffers.
 func newRig(t *testing.T, card string, cfg *Config) *rig {
 	t.Helper()
-	return newRigOn(t, qtest.Start(t, qtest.Config{Device: card}), cfg, 2048)
+	return newRigOn(t, startCard(t, card), cfg, 2048)
 }
 
-func newRigOn(t *testing.T, m *qtest.Machine, cfg *Config, bufferSize int) *rig {
+func newRigOn(t *testing.T, c *card, cfg *Config, bufferSize int) *rig {
 	t.Helper()
-	b := bustest.On(m)
+	b := c.plug()
 	var one Config
 	if cfg != nil {
 		one = *cfg
@@ -65,7 +64,7 @@ func newRigOn(t *testing.T, m *qtest.Machine, cfg *Config, bufferSize int) *rig 
 			t.Error(err)
 		}
 	})
-	r := &rig{Link: l, t: t, bus: b, peer: &bustest.Peer{Machine: m}}
+	r := &rig{Link: l, t: t, bus: b, peer: c.far, card: c}
 	layout := link.Layout{BufferSize: bufferSize, Queues: l.Queues(), RXBuffers: rigRX, TXBuffers: rigTX}
 	if r.mem, err = l.Attach(layout); err != nil {
 		t.Fatal(err)

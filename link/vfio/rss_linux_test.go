@@ -7,7 +7,6 @@ import (
 	"testing"
 
 	"github.com/oobnet/oobnet/internal/leaktest"
-	"github.com/oobnet/oobnet/internal/qtest"
 	"github.com/oobnet/oobnet/link"
 )
 
@@ -54,9 +53,15 @@ func flow(dst link.MAC, port uint16) (frame, input []byte) {
 // say, with the key and the table of the beginning, with others, and with the
 // feature off.
 func TestRSS(t *testing.T) {
+	for _, card := range []string{"igb", "82599", "X540"} {
+		t.Run(card, func(t *testing.T) { testRSS(t, card) })
+	}
+}
+
+func testRSS(t *testing.T, card string) {
 	leaktest.Check(t)
 	const queues, flows = 4, 32
-	r := newRigOn(t, qtest.Start(t, qtest.Config{Device: "igb"}), &Config{Queues: queues}, 2048)
+	r := newRigOn(t, startCard(t, card), &Config{Queues: queues}, 2048)
 	c, err := r.RSS()
 	if err != nil {
 		t.Fatal(err)

@@ -44,8 +44,6 @@ type chip struct {
 	settle time.Duration
 	// semaphore is how firmware and drivers agree on the PHY and on AUTOC.
 	semaphore driver.Semaphore
-	// zeroIsBad: a datagram without a UDP checksum is reported as bad.
-	zeroIsBad bool
 	// pace is what the clock's register holds beside the increment.
 	pace uint32
 }
@@ -61,7 +59,7 @@ var (
 
 func chip82599(p port) chip {
 	return chip{
-		port: p, rxBuffer: 512, settle: 50 * time.Millisecond, zeroIsBad: true, pace: timincaEach,
+		port: p, rxBuffer: 512, settle: 50 * time.Millisecond, pace: timincaEach,
 		semaphore: driver.Semaphore{SWSM: regSWSM, Owners: regSWFWSYNC, Firmware: syncFirmware, Wait: ownerWait},
 	}
 }
@@ -106,7 +104,7 @@ func (c *chip) layout() *driver.AdvancedLayout {
 	return &driver.AdvancedLayout{
 		RX: regQueueRX, TX: regQueueTX, Split: rxSplit, SplitBits: rxSplitOne | rxSplitHeader, SplitDrop: rxSplitDrop,
 		TXControl: txThresholds, RXStrip: rxStripTag, Settle: 100 * time.Microsecond,
-		BadIP: rxBadIP, BadL4: rxBadL4, Damaged: rxDamaged, ZeroIsBad: c.zeroIsBad, Clock: &systemTime,
+		BadIP: rxBadIP, BadL4: rxBadL4, Damaged: rxDamaged, ZeroIsBad: true, Clock: &systemTime,
 	}
 }
 
