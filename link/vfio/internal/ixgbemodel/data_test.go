@@ -267,6 +267,27 @@ func TestAutoMask(t *testing.T) {
 	r.clean()
 }
 
+func TestLine(t *testing.T) {
+	r := newRig(t, Chip82599)
+	r.start()
+	r.Read32(regEICR)
+	r.Write32(regIVAR, ivarValid)
+	r.Write32(regEIMS, 1)
+	r.Receive(datagram(30))
+	r.Receive(datagram(30))
+	if !slices.Equal(r.lines, []bool{true}) {
+		t.Errorf("line %v, want it up once", r.lines)
+	}
+	r.Write32(regEIMC, 1)
+	r.Write32(regEIMS, 1)
+	r.Read32(regEICR)
+	if !slices.Equal(r.lines, []bool{true, false, true, false}) {
+		t.Errorf("line %v, want it down by a mask, and by reading its cause", r.lines)
+	}
+	r.Reset()
+	r.clean()
+}
+
 func TestTimes(t *testing.T) {
 	for chip, increment := range map[Chip]uint32{Chip82599: 1<<24 | 0xcccccc, ChipX540: 0x66666666} {
 		r := newRig(t, chip)

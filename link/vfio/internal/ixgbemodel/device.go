@@ -70,6 +70,10 @@ type Config struct {
 	// without its checksum, is the callee's.
 	Interrupt func(vector int)
 	Transmit  func(frame []byte)
+	// Line, if set, is told of each change of the interrupt line, INTx, which is
+	// up while a cause that is not masked waits, unless GPIE is set for MSI-X. It
+	// must not call the device.
+	Line func(up bool)
 	// Trace, if set, is called for each access to a register, in their order,
 	// with the offset as the driver gave it. It must not call the device.
 	Trace func(write bool, offset, value uint32)
@@ -95,6 +99,7 @@ type Device struct {
 	mask       uint64 // EIMS of queues
 	miscMask   uint32
 	auto       uint64 // EIAM of queues
+	line       bool   // INTx is up
 	resetting  bool   // until CTRL has been read once
 	accesses   int    // to registers so far
 	cable      bool
@@ -183,6 +188,7 @@ func (d *Device) Reset() {
 
 // release unlocks, and then calls back: a callback may call the device.
 func (d *Device) release() {
+	d.moveLine()
 	fired, sent := d.fired, d.sent
 	d.fired, d.sent = nil, nil
 	d.mu.Unlock()

@@ -160,3 +160,12 @@ func (d *Device) left(queues uint64, misc uint32) {
 		d.autoMask(queues, misc)
 	}
 }
+
+// moveLine brings INTx up to date.
+func (d *Device) moveLine() {
+	up := *d.reg(regGPIE)&gpieMSIX == 0 && (d.causes&d.mask&queueCauses != 0 || d.misc&d.miscMask != 0)
+	if up != d.line && d.config.Line != nil {
+		d.config.Line(up)
+	}
+	d.line = up
+}

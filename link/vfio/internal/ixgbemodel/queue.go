@@ -3,6 +3,9 @@ package ixgbemodel
 // Descriptors have 16 bytes (7.1.6, 7.2.3).
 const descriptorSize = 16
 
+// maxRing is the longest ring, in bytes: 8192 descriptors.
+const maxRing = 128 << 10
+
 // queue is the state that registers do not show.
 type queue struct {
 	asked bool // ENABLE was written, and the queue is not up yet
@@ -115,6 +118,10 @@ func (d *Device) writeQueue(offset, value uint32) bool {
 		if register != qBAH && value%128 != 0 {
 			d.violate(offset, ring, "base or length of a ring is no multiple of 128")
 			value &^= 127
+		}
+		if register == qLEN && value > maxRing {
+			d.violate(offset, ring, "a ring of more than 128 KiB")
+			value = maxRing
 		}
 	case qHead:
 		switch {

@@ -41,6 +41,7 @@ type rig struct {
 	trace   []access
 	tail    uint32
 	now     time.Duration
+	lines   []bool
 }
 
 func newRig(t testing.TB, chip Chip) *rig {
@@ -49,6 +50,7 @@ func newRig(t testing.TB, chip Chip) *rig {
 		Chip: chip, MAC: [6]byte{2, 0, 0, 0, 0, 1}, Memory: Flat(r.memory),
 		Interrupt: func(v int) { r.vectors = append(r.vectors, v) },
 		Transmit:  func(f []byte) { r.sent = append(r.sent, f) },
+		Line:      func(up bool) { r.lines = append(r.lines, up) },
 		Now:       func() time.Duration { return r.now },
 		Trace:     func(write bool, offset, value uint32) { r.trace = append(r.trace, access{write, offset, value}) },
 	})

@@ -40,6 +40,9 @@ const (
 	contextSCTP
 )
 
+// maxPacket is more than PAYLEN can say, and a header: 18 bits of bytes.
+const maxPacket = 1<<18 + 256
+
 // packet is a frame that is being put together.
 type packet struct {
 	first  uint64 // high word of its first descriptor
@@ -122,16 +125,21 @@ func contextOf(e descriptor) context {
 
 // gather adds the buffer of a data descriptor to a packet.
 func (d *Device) gather(tail uint32, p *packet, e descriptor) {
-	part := make([]byte, e.high&0xffff)
-	if len(part) == 0 {
+	size := int(e.high & 0xffff)
+	switch {
+	case size == 0:
 		d.violate(tail, "7.2.3.2.4", "a data descriptor without data")
 		p.bad = true
-	}
-	if p.bad || !d.fetch(tail, e.low, part) {
+	case len(p.bytes)+size > maxPacket:
+		d.violate(tail, "7.2.4", "a packet of more than 256 KiB")
 		p.bad = true
+	}
+	if p.bad {
 		return
 	}
-	p.bytes = append(p.bytes, part...)
+	at := len(p.bytes)
+	p.bytes = append(p.bytes, make([]byte, size)...)
+	p.bad = !d.fetch(tail, e.low, p.bytes[at:])
 }
 
 // finish does what was left to the device, and sends the packet; last is the

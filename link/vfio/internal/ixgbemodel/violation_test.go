@@ -50,6 +50,7 @@ func TestViolations(t *testing.T) {
 		{"no ring", "4.6.7.1", "without a ring", func(r *rig) { r.Write32(rxBlock+blockSize+qDCTL, dctlEN) }},
 		{"ring moved", "4.6.7.1", "moved", func(r *rig) { r.Write32(rxBlock+qBAL, rxRing+128) }},
 		{"unaligned", "7.1.9", "128", func(r *rig) { r.Write32(rxBlock+blockSize+qBAL, 16) }},
+		{"too long", "7.1.9", "128 KiB", func(r *rig) { r.Write32(rxBlock+blockSize+qLEN, 1<<20) }},
 		{"DMA", "5.2.5.3", "outside", func(r *rig) {
 			r.place(txRing, 0, 1<<38, 60|kindData<<20|txDEXT|txEOP|txIFCS|60<<46)
 			r.Write32(txBlock+qTail, 1)

@@ -13,7 +13,8 @@
 // (0xf8: 0 out, 1 in) and marks the trace (0xfc: "# task N").
 //
 // It ends by SIGTERM or SIGINT, and then prints what the model has to say, a line
-// each: "violation ..." with how often it came, "unmodelled ..." for registers
+// each: "violation ..." with how often it came, "tolerated ..." for what drivers in
+// wide use do all the same, "unmodelled ..." for registers
 // that were written and have no life, "count ...".
 package main
 
@@ -125,17 +126,22 @@ func (c *card) interrupt(s *vfiouser.Server, vector int) {
 	_ = s.Interrupt(kind, vector)
 }
 
-// report prints what is to be known of a run.
-func report(out io.Writer, c *card, w *wire) error {
-	var lines []string
+// counted makes a line of each violation, however often it came.
+func counted(kind string, violations []ixgbemodel.Violation) (lines []string) {
 	times := map[string]int{}
-	for _, v := range c.model.Violations() {
+	for _, v := range violations {
 		times[v.String()]++
 	}
 	for v, n := range times {
-		lines = append(lines, fmt.Sprintf("violation %s (%d times)", v, n))
+		lines = append(lines, fmt.Sprintf("%s %s (%d times)", kind, v, n))
 	}
 	slices.Sort(lines)
+	return lines
+}
+
+// report prints what is to be known of a run.
+func report(out io.Writer, c *card, w *wire) error {
+	lines := append(counted("violation", c.model.Violations()), counted("tolerated", c.model.Tolerated())...)
 	for _, offset := range c.model.Unmodelled() {
 		lines = append(lines, fmt.Sprintf("unmodelled %#05x", offset))
 	}
