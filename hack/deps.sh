@@ -18,6 +18,7 @@ need tshark tshark
 need qemu-s390x-static qemu-user-static
 if [ "${1:-}" = vm ]; then
 	need xz xz-utils
+	need dpdk-testpmd "dpdk librte-meta-mempool librte-meta-net" # and its plugins, which it only recommends
 fi
 if [ "${1:-}" = bench ]; then
 	need dpdk-testpmd dpdk
