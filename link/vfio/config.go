@@ -11,7 +11,8 @@ import (
 // Config says how to open a NIC. The zero value, or nil, means the defaults.
 type Config struct {
 	// Queues to use; 0: what the driver thinks fit, at most one a vector. A NIC
-	// without MSI-X has one.
+	// without MSI-X has one. Of the 64 that 82599 and X540 have, RSS reaches the
+	// first 16: those beyond send, and receive nothing.
 	Queues int
 	// RXDescriptors and TXDescriptors are how deep each queue is, powers of two;
 	// 0: the driver's default. A queue takes one buffer fewer.
@@ -54,13 +55,13 @@ const (
 	// RSS spreads received flows over the queues by a hash.
 	RSS = driver.RSS
 	// RXTime has Meta.Time of received frames come from the NIC: of every frame on
-	// I350 and I210, of the Sync messages of PTP over Ethernet on 82576. It is chosen
-	// at Open.
+	// I350 and I210, of the Sync messages of PTP over Ethernet on 82576, of the event
+	// messages of PTP, over Ethernet or UDP, on 82599 and X540. It is chosen at Open.
 	RXTime = driver.RXTime
 	// TXTime has Link.SentAt tell when frames with link.FlagTXTime have left, on
-	// CLOCK_MONOTONIC. A NIC (82576, I350, I210) takes the time of one frame at a
-	// time: one that asks while another's is awaited goes without. It is chosen at
-	// Open.
+	// CLOCK_MONOTONIC. A NIC (82576, I350, I210, 82599, X540) takes the time of one
+	// frame at a time: one that asks while another's is awaited goes without. It is
+	// chosen at Open.
 	TXTime = driver.TXTime
 	// Loopback has what is sent come back inside the NIC, as if the wire had
 	// brought it, and nothing of it reach the wire: for tests of a NIC by itself.

@@ -7,6 +7,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/oobnet/oobnet/internal/clock"
 	"github.com/oobnet/oobnet/link"
 	"github.com/oobnet/oobnet/link/vfio/internal/driver"
 )
@@ -204,6 +205,20 @@ func (l *Link) spreader() (driver.Spreader, error) {
 	return s, nil
 }
 
+// SetSpeed lets the wire come up with no other speed than this, Mbit/s, until Close;
+// 0: with what both ends agree on, which is the default. The wire goes down meanwhile.
+// The error of a NIC that cannot be told, or not this one, is link.ErrNotSupported:
+// an X540 takes 100, 1000 and 10000, an 82599 with a cage for modules 1000 and 10000.
+func (l *Link) SetSpeed(mbits int) error {
+	return l.change(func() error {
+		s, ok := l.dev.(driver.Speeder)
+		if !ok {
+			return fmt.Errorf("the speed of the %s is what both ends agree on: %w", l.dev.Info().Model, link.ErrNotSupported)
+		}
+		return s.SetSpeed(mbits)
+	})
+}
+
 // Depths returns how many descriptors each queue has. Config sets them.
 func (l *Link) Depths() (rx, tx int) {
 	info := l.dev.Info()
@@ -214,10 +229,12 @@ func (l *Link) Depths() (rx, tx int) {
 func (l *Link) count() {
 	if !l.closed && !l.stopped.Load() && !l.gone() {
 		l.dev.Count(&l.counted)
+		l.countedAt = clock.Now()
 	}
 }
 
-// Statistics returns what has been counted since Open or ResetStatistics.
+// Statistics returns what has been counted since Open or ResetStatistics. The NIC's
+// counters do not wait for long: see State.
 func (l *Link) Statistics() Statistics {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -19,8 +19,8 @@
 //	bus/model      plain memory, for tests and for the cost of a driver alone
 //	bus/bustest    a device model of QEMU over qtest, for tests
 //
-// A driver is found by PCI id in a table. Read a driver from the top: registers used, init, receive,
-// transmit, close, with the datasheet's section at each step.
+// A driver is found by PCI id in a table. Read a driver from the top: registers
+// used, init, receive, transmit, close, with the datasheet's section at each step.
 //
 // # What it is tested on
 //

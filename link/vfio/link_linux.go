@@ -59,9 +59,11 @@ type Link struct {
 	claimed  bool          // there were claims
 	asked    driver.Filter // what the application asked for beside them
 	counted  driver.Counters
-	forgot   Statistics // what had been counted at the last reset
-	hangs    uint64
-	changes  uint64
+	// countedAt is when, CLOCK_MONOTONIC ns.
+	countedAt int64
+	forgot    Statistics // what had been counted at the last reset
+	hangs     uint64
+	changes   uint64
 }
 
 var (

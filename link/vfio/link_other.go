@@ -67,6 +67,9 @@ func (l *Link) Features() (supported, on Features) { return 0, 0 }
 // Speed returns 0: not known.
 func (l *Link) Speed() (mbits int, fullDuplex bool) { return 0, false }
 
+// SetSpeed returns link.ErrNotSupported.
+func (l *Link) SetSpeed(int) error { return link.ErrNotSupported }
+
 // Depths returns zeros.
 func (l *Link) Depths() (rx, tx int) { return 0, 0 }
 

@@ -7,6 +7,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/oobnet/oobnet/internal/clock"
 	"github.com/oobnet/oobnet/link"
 	"github.com/oobnet/oobnet/link/vfio/internal/driver"
 )
@@ -16,8 +17,15 @@ import (
 // 10 Mbit/s, and the other end may hold ours up by pause frames for some time.
 const hangAfter = 2 * time.Second
 
-// State implements link.Link: one read of a register, and a look whether the
-// device is to be given back. A closed link is gone.
+// countPeriod is the longest that State leaves the NIC's counters unread. Those of
+// an 82599 stop at their highest value: that of octets after 55 s of a full wire at
+// 10 Gbit/s, that of frames after 288 s.
+const countPeriod = 10 * time.Second
+
+// State implements link.Link: a read of a register or two, and a look whether the
+// device is to be given back. It also reads the NIC's counters in time, so whoever
+// wants them right calls it, or Statistics, or a queue's Stats, every 50 s at least;
+// a stack does so many times a second. A closed link is gone.
 func (l *Link) State() link.State {
 	l.look(0)
 	l.mu.Lock()
@@ -77,7 +85,11 @@ func (l *Link) examine(cause driver.Cause) (Event, bool) {
 		return l.vanish(errors.New("the system wants the device back, or it has failed: close the link")), true
 	case now == link.Gone || cause&driver.DeviceGone != 0:
 		return l.vanish(errors.New("its registers read as all ones: it has been removed or has lost power: close the link")), true
-	case now == was:
+	}
+	if clock.Now()-l.countedAt > int64(countPeriod) {
+		l.count()
+	}
+	if now == was {
 		return Event{}, false
 	}
 	l.wire.Store(uint32(now))
