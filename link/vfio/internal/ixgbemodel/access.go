@@ -47,7 +47,7 @@ func (d *Device) read(offset uint32) uint32 {
 	}
 	v, ok := d.readInterrupt(offset)
 	if !ok {
-		v, ok = d.readMAC(offset)
+		v, ok = d.show(offset)
 	}
 	if !ok {
 		v, ok = d.readTime(offset)
@@ -73,7 +73,7 @@ func (d *Device) write(offset, value uint32) {
 	}
 	value = d.screen(offset, value)
 	if d.writeInterrupt(offset, value) || d.writeQueue(offset, value) || d.writeSemaphore(offset, value) ||
-		d.writeSPI(offset, value) || d.writeMAC(offset, value) || d.writeTime(offset, value) {
+		d.writeSPI(offset, value) || d.act(offset, value) || d.writeTime(offset, value) {
 		return
 	}
 	r := d.reg(offset)

@@ -230,13 +230,14 @@ func TestLoopback(t *testing.T) {
 func TestFlowDirectorHandshakes(t *testing.T) {
 	r := newRig(t, Chip82599)
 	r.Write32(regFDIRCTRL, 1)
+	r.Write32(regFDIRCMD, fdirAdd|1<<15)
 	r.Write32(regFDIRCMD, fdirClear)
 	r.Write32(regFDIRCMD, 0)
 	r.Write32(regFDIRCMD, fdirAdd|1<<15)
 	if r.Read32(regFDIRCTRL)&fdirDone == 0 || r.Read32(regFDIRCMD)&fdirCommand != 0 {
 		t.Error("the flow director is not ready")
 	}
-	if r.Read32(regFDIRUSTAT) != 1 || r.Read32(regFDIRFREE) != fdirCapacity-1 {
+	if r.Read32(regFDIRUSTAT) != 2 || r.Read32(regFDIRFREE) != fdirCapacity-1 {
 		t.Error("a filter is not counted")
 	}
 	r.clean()

@@ -8,10 +8,18 @@ const (
 	fdirAdd      = 1
 	fdirRemove   = 2
 	fdirClear    = 1 << 8
-	fdirPerfect  = 1 << 4
 	fdirAlloc    = 3
 	fdirCapacity = 0x2000 // filters, of the smallest allocation
 )
+
+// openFlow sets the flow director up: done at once, its tables empty.
+func (d *Device) openFlow(value uint32) {
+	*d.reg(regFDIRCTRL) = value | fdirDone
+	*d.reg(regFDIRFREE) = 0
+	if value&fdirAlloc != 0 {
+		*d.reg(regFDIRFREE) = fdirCapacity
+	}
+}
 
 // steerFlow does a command: done at once. CLEARHT empties the tables.
 func (d *Device) steerFlow(value uint32) {

@@ -16,6 +16,9 @@ const (
 	tcpFlagsMask = 0x0fff
 )
 
+// maxHeaders bounds the headers that a segment repeats.
+const maxHeaders = 511
+
 // sumField is where the checksum stands in a transport header, and how long the
 // least such header is.
 func (c context) sumField() (offset, least int) {
@@ -76,6 +79,9 @@ func (d *Device) segments(tail uint32, f []byte, c context) [][]byte {
 	}
 	if c.ip4 && c.l4 == contextTCP && f[c.macLength+ip4Sum]|f[c.macLength+ip4Sum+1] != 0 {
 		d.violate(tail, "7.2.4", "the IP checksum of a packet to be segmented is not zero")
+	}
+	if end > maxHeaders {
+		d.violate(tail, "7.2.3.2.3", "MACLEN, IPLEN and L4LEN are 512 or more together")
 	}
 	var frames [][]byte
 	for at := end; at < len(f) || at == end; at += c.mss {

@@ -115,19 +115,13 @@ func (d *Device) writeQueue(offset, value uint32) bool {
 		if on {
 			d.violate(offset, enabling, "ring moved while its queue is enabled")
 		}
-		if register != qBAH && value%128 != 0 {
-			d.violate(offset, ring, "base or length of a ring is no multiple of 128")
-			value &^= 127
-		}
-		if register == qLEN && value > maxRing {
-			d.violate(offset, ring, "a ring of more than 128 KiB")
-			value = maxRing
+		if register != qBAH {
+			value = d.checkRing(offset, value, ring, register == qLEN)
 		}
 	case qHead:
-		switch {
-		case on && value != *r:
+		if on && value != *r {
 			d.violate(offset, enabling, "head written while the queue is enabled")
-		case on:
+		} else if on {
 			d.tolerate(offset, enabling, "head written while the queue is enabled, with what it is")
 		}
 	case qSRRCTL:
@@ -145,6 +139,19 @@ func (d *Device) writeQueue(offset, value uint32) bool {
 	}
 	*r = value
 	return true
+}
+
+// checkRing checks a ring's base or length, and returns what is left of it.
+func (d *Device) checkRing(offset, value uint32, section string, length bool) uint32 {
+	if value%128 != 0 {
+		d.violate(offset, section, "base or length of a ring is no multiple of 128")
+		value &^= 127
+	}
+	if length && value > maxRing {
+		d.violate(offset, section, "a ring of more than 128 KiB")
+		value = maxRing
+	}
+	return value
 }
 
 // checkBuffers checks SRRCTL: an enabled queue's may change in DROP_EN alone.
@@ -177,6 +184,7 @@ func (d *Device) enable(q *queue, base, value uint32, receives bool) {
 	}
 }
 
+// writeTail gives descriptors to the device, which goes to work.
 func (d *Device) writeTail(q *queue, offset, value uint32, receives bool) {
 	enabling, ring := sections(receives)
 	base := offset - qTail

@@ -91,6 +91,9 @@ func (d *Device) take(n uint32, e descriptor) {
 	tail, q := block(n, false)+qTail, &d.tx[n]
 	kind := e.high >> 20 & 15
 	switch {
+	case e.high&txDEXT != 0 && e.high>>37&3 != 0:
+		d.violate(tail, "7.2.3.2.3", "IDX is more than 1, and a queue has two contexts")
+		return
 	case e.high&txDEXT != 0 && kind == kindContext:
 		q.contexts[e.high>>36&1] = contextOf(e)
 		return

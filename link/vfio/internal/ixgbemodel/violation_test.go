@@ -33,6 +33,15 @@ func TestViolations(t *testing.T) {
 			r.place(rxRing, 0, buffers, rxDD)
 			r.Receive(datagram(30))
 		}},
+		{"third context", "7.2.3.2.3", "IDX", func(r *rig) { r.send(datagram(30), 1<<5, 0, 0) }},
+		{"long headers", "7.2.3.2.3", "512", func(r *rig) {
+			f := append(datagram(0), make([]byte, 600)...)
+			copy(r.memory.At(buffers, len(f)), f)
+			r.place(txRing, 0, 14<<9|460, kindContext<<20|txDEXT|60<<40|100<<48)
+			n := uint64(len(f))
+			r.place(txRing, 1, buffers, n|kindData<<20|txDEXT|txEOP|txIFCS|txTSE|(n-534)<<46)
+			r.Write32(txBlock+qTail, 2)
+		}},
 		{"head", "7.2.3.5.2", "WTHRESH", func(r *rig) {
 			r.Write32(txBlock+blockSize+qDCTL, 1<<16)
 			r.Write32(txBlock+blockSize+qWBAL, wbalOn)
