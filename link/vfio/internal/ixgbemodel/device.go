@@ -1,6 +1,7 @@
 // Package ixgbemodel is a model of Intel's 82599 and X540 at the level of
-// registers, made from their datasheets, for drivers to be tested against. It
-// is strict where silicon is lenient: what a datasheet forbids is recorded as a
+// registers, for drivers to be tested against. It is made of what the datasheets
+// say and of what others' drivers rely on, and of nothing in our own. It is
+// strict where silicon is lenient: what a datasheet forbids is recorded as a
 // [Violation], with its section, and the device goes on.
 //
 // A Device is passive. It is reached by [Device.Read32] and [Device.Write32] on
@@ -32,9 +33,9 @@
 // model without a violation; each of ours is to be without both.
 //
 // Sections are those of the 82599 10 GbE Controller Datasheet (331520), for the
-// X540 too. Those under 8.2.3 name the right group of registers, but their last
-// number has yet to be compared with the edition at hand. No silicon has been
-// compared.
+// X540 too. Their numbers have not been compared with an edition: below 8.2.3
+// take them for the group of registers that is meant. No silicon has been
+// compared either.
 package ixgbemodel
 
 import (
