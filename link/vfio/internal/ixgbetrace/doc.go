@@ -18,7 +18,7 @@
 // To record Linux's again, and to bring the tables of the document up to date
 // (the reasons stay):
 //
-//	go run ./hack/vmtest -suite ixgbetrace -trace DIR
-//	go run ./link/vfio/internal/ixgbetrace/cmd -fold DIR/82599.txt >link/vfio/internal/ixgbetrace/testdata/linux-82599.txt
+//	go run ./hack/vmtest -suite ixgbe-trace -trace DIR
+//	go run ./link/vfio/internal/ixgbetrace/cmd -fold DIR/82599-ixgbe-0.trace >link/vfio/internal/ixgbetrace/testdata/linux-82599.txt
 //	go test ./link/vfio/internal/ixgbetrace -run TestNotes -update
 package ixgbetrace

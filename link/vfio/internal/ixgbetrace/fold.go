@@ -28,13 +28,23 @@ type Folded struct {
 var anyValue = map[string]bool{
 	"RDBAL": true, "RDBAH": true, "TDBAL": true, "TDBAH": true, "RDT": true, "TDT": true, "RAL": true, "RAH": true,
 	"RSSRK": true, "SYSTIML": true, "SYSTIMH": true, "FDIRHASH": true, "FDIRHKEY": true, "FDIRSKEY": true, "SAQF": true,
+	"EICR": true, "EIMS": true, "EIMS_EX": true, "EICS_EX": true, "I2CCTL": true, "RTTDQSEL": true, "IPSTXIDX": true, "IPSRXIDX": true, "SWSM": true, "SW_FW_SYNC": true,
 	"TSAUXC": true, "TRGTTIML0": true, "FDIRCMD": true, "EERD": true, "MSCA": true, "MSRWD": true, "FLEX_MNG": true,
 	counterName: true,
 }
 
-// requests are registers that are written to read something else: the words of
-// the EEPROM, registers of the PHY. Such writes and reads fold into one.
-var requests = map[string]bool{"EERD": true, "MSCA": true, "MSRWD": true}
+// requests are registers by which others are reached: the words of the EEPROM,
+// registers of the PHY, the module in the cage. Their writes and reads fold into
+// writes of no value.
+var requests = map[string]bool{"EERD": true, "MSCA": true, "MSRWD": true, "I2CCTL": true}
+
+// flush is the register that drivers read to have their writes arrive: its reads
+// are left out.
+const flush = "STATUS"
+
+// together are registers whose accesses in a task are told once, where the first
+// is: other threads of a driver use them at any time, and their values mean nothing.
+var together = map[string]bool{"EERD": true, "MSCA": true, "I2CCTL": true, "SWSM": true, "SW_FW_SYNC": true, counterName: true}
 
 // Fold makes tasks short.
 func Fold(tasks []Task) []Folded {
@@ -42,7 +52,9 @@ func Fold(tasks []Task) []Folded {
 	for _, t := range tasks {
 		f := Folded{Name: t.Name}
 		for _, a := range t.Accesses {
-			f.add(step(a))
+			if s := step(a); s.Write || s.Register != flush {
+				f.add(s)
+			}
 		}
 		all = append(all, f)
 	}
@@ -56,8 +68,8 @@ func step(a Access) Step {
 		s.Value = 0
 	}
 	if requests[n] {
-		s.Write, s.Register = false, "EERD"
-		if n != "EERD" {
+		s.Write = true
+		if n == "MSRWD" {
 			s.Register = "MSCA"
 		}
 	}
@@ -66,16 +78,21 @@ func step(a Access) Step {
 
 // add folds a step into the last, or appends it.
 func (f *Folded) add(s Step) {
+	if together[s.Register] {
+		for i := range f.Steps {
+			if l := &f.Steps[i]; l.Register == s.Register && l.Write == s.Write {
+				l.Times++
+				return
+			}
+		}
+	}
 	if n := len(f.Steps); n > 0 && f.Steps[n-1].fold(s) {
 		return
 	}
 	f.Steps = append(f.Steps, s)
 	for k := 2; k <= longestLoop && 2*k <= len(f.Steps); k++ {
 		last := f.Steps[len(f.Steps)-k:]
-		if before := f.Steps[len(f.Steps)-2*k:][:k]; sameLoop(before, last) {
-			for i := range before {
-				before[i].Times += last[i].Times
-			}
+		if before := f.Steps[len(f.Steps)-2*k:][:k]; turns(before, last) {
 			f.Steps = f.Steps[:len(f.Steps)-k]
 			return
 		}
@@ -83,15 +100,25 @@ func (f *Folded) add(s Step) {
 }
 
 // longestLoop is how many steps a loop may have that folds into one turn:
-// semaphores round each word of the EEPROM.
-const longestLoop = 12
+// semaphores round each word of the EEPROM, registers of each queue.
+const longestLoop = 24
 
-func sameLoop(a, b []Step) bool {
-	for i := range a {
-		x, y := a[i], b[i]
-		x.Times, y.Times = 0, 0
-		if x != y {
+// turns folds a turn of a loop into those before, if it is one: the same steps,
+// or those of the next registers of tables.
+func turns(before, turn []Step) bool {
+	for i := range before {
+		x, y := before[i], turn[i]
+		again := x.First == y.First && x.Last == y.Last
+		next := x.Last >= 0 && y.First == x.Last+1 && x.Times == y.Times
+		if x.Write != y.Write || x.Register != y.Register || x.Value != y.Value || !again && !next {
 			return false
+		}
+	}
+	for i := range before {
+		if before[i].First == turn[i].First {
+			before[i].Times += turn[i].Times
+		} else {
+			before[i].Last = turn[i].Last
 		}
 	}
 	return true

@@ -73,7 +73,7 @@ func TestRecordLinux(t *testing.T) {
 		{"up", []string{"ip", "link", "set", netdev, "up"}},
 		{"down", []string{"ip", "link", "set", netdev, "down"}},
 		{"", []string{"ip", "link", "set", netdev, "up"}},
-		{"reset", []string{"ethtool", "-A", netdev, "rx", "off", "tx", "off"}}, // it resets to do so
+		{"reset", []string{"ethtool", "-K", netdev, "ntuple", "on"}}, // it resets to do so
 		{"mtu", []string{"ip", "link", "set", netdev, "mtu", "9000"}},
 	} {
 		r.mark(task.name)
