@@ -11,7 +11,7 @@ import (
 )
 
 // The free devices of the vfio suite, one a driver.
-var freeModels = []string{"82540EM", "82576"}
+var freeModels = []string{"82540EM", "82576", "82599"}
 
 const (
 	// freeRing is how many descriptors a ring has, and buffers a side: more
@@ -24,8 +24,12 @@ const (
 // frames of a batch.
 var freeBounds = map[int]float64{1: 60, 32: 25}
 
-// goalFree: within the bound.
-var goalFree = report.Goal(1)
+// goalFree: within the bound. goalSisters: a driver whose NIC has the same
+// descriptors as another's costs what the other does.
+var (
+	goalFree    = report.Goal(1)
+	goalSisters = report.Goal(1.1)
+)
 
 // vfioSuite measures link and driver on a device that costs nothing, beside the
 // bound that they have and beside a copy of the same frames.
@@ -42,7 +46,7 @@ func vfioSuite() ([]contest, func(), error) {
 func freeContest(model string, batch int, way string, p func(*freeRig) path) contest {
 	name := fmt.Sprintf("%s_%s%d", model, way, batch)
 	driver := freeContender("driver", model, batch, p)
-	return contest{
+	c := contest{
 		suite: "vfio", name: name,
 		contenders: []contender{driver, freeContender("copy", model, batch, (*freeRig).copying), boundOf(freeBounds[batch])},
 		rows: []rowSpec{
@@ -51,6 +55,11 @@ func freeContest(model string, batch int, way string, p func(*freeRig) path) con
 			{name: name + "_allocs", unit: "allocs", metric: "allocs", ours: driver.name, peer: "bound", goal: report.Goal(0)},
 		},
 	}
+	if model == "82599" && batch > 1 {
+		c.contenders = append(c.contenders, freeContender("82576", "82576", batch, p))
+		c.rows = append(c.rows, rowSpec{name: name, unit: "ns", metric: "ns", ours: driver.name, peer: "82576", goal: goalSisters})
+	}
+	return c
 }
 
 // freeRig is one queue of a link on a free device.
