@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"net"
+	"net/netip"
 	"regexp"
 	"strings"
 	"testing"
@@ -76,50 +77,86 @@ func TestAddresses(t *testing.T) {
 		second    = [6]byte{0x02, 0x00, 0x5e, 0x10, 0x00, 0x02}
 		foreign   = [6]byte{0x02, 0x00, 0x5e, 0x10, 0x77, 0x03} // QEMU's cards look for hosts, too, in the table for groups: not in the same place
 	)
-	everything := map[string][6]byte{"own": own[0], "broadcast": broadcast, "group": group, "group2": group2, "second": second, "foreign": foreign}
 	in, out := r.raw(r.A, experiment), r.raw(r.B, experiment)
+	var offered [][]byte
+	for name, to := range map[string][6]byte{"group": group, "group2": group2, "second": second, "foreign": foreign, "broadcast": broadcast, "own": own[0]} {
+		offered = append(offered, frame(to, r.A.MAC, name))
+	}
 	for _, step := range []struct{ commands, taken string }{
-		{"", "own broadcast"},
-		{"mcast_addr add 0 01:00:5e:01:02:03", "own broadcast group"},
-		{"mac_addr add 0 02:00:5e:10:00:02", "own broadcast group second"},
-		{"mac_addr remove 0 02:00:5e:10:00:02", "own broadcast group"},
-		{"set allmulti 0 on", "own broadcast group group2"},
-		{"set promisc 0 on", "own broadcast group group2 second foreign"},
-		{"set promisc 0 off;set allmulti 0 off;mcast_addr remove 0 01:00:5e:01:02:03", "own broadcast"},
+		{"", "broadcast own"},
+		{"mcast_addr add 0 01:00:5e:01:02:03", "broadcast group own"},
+		{"mac_addr add 0 02:00:5e:10:00:02", "broadcast group own second"},
+		{"mac_addr remove 0 02:00:5e:10:00:02", "broadcast group own"},
+		{"set allmulti 0 on", "broadcast group group2 own"},
+		{"set promisc 0 on", "broadcast foreign group group2 own second"},
+		{"set promisc 0 off;set allmulti 0 off;mcast_addr remove 0 01:00:5e:01:02:03", "broadcast own"},
 	} {
-		for _, c := range strings.Split(step.commands, ";") {
-			if c != "" {
-				r.do("%s", c)
+		r.each(step.commands)
+		taken := r.offer(in, out, offered, frame(own[0], r.A.MAC, last), func(f []byte) {
+			if !bytes.Equal(f[:12], append(r.B.MAC[:], own[1][:]...)) {
+				t.Errorf("after %q: the addresses are % x, want B's and the second card's", step.commands, f[:12])
 			}
+		})
+		if taken != step.taken {
+			t.Errorf("after %q the card took %q, want %q", step.commands, taken, step.taken)
 		}
-		for _, name := range []string{"group", "group2", "second", "foreign", "broadcast", "own"} {
-			if _, err := in.Write(frame(everything[name], r.A.MAC, name)); err != nil {
-				t.Fatal(err)
-			}
+	}
+	r.do("stop")
+	r.quit()
+}
+
+// TestVLAN filters frames by their tags, and has the cards take tags out and put
+// others in.
+func TestVLAN(t *testing.T) {
+	const ofA, ofB, third = 5, 7, 6
+	r := newRig(t, 1500)
+	r.do("set fwd mac")
+	for port, far := range []*netns.Host{r.A, r.B} {
+		r.do("set eth-peer %d %v", port, net.HardwareAddr(far.MAC[:]))
+	}
+	r.do("vlan set strip off 0")
+	r.do("start")
+	in, out := r.raw(r.A, experiment), r.raw(r.B, experiment)
+	plain := frame(r.B.MAC, r.A.MAC, "untagged")
+	offered := [][]byte{plain, tagged(ofA, frame(r.B.MAC, r.A.MAC, "5")), tagged(third, frame(r.B.MAC, r.A.MAC, "6"))}
+	for _, step := range []struct{ commands, taken string }{
+		{"", "5 6 untagged"},
+		{"vlan set filter on 0;rx_vlan add 5 0", "5 untagged"},
+		{"rx_vlan add 6 0", "5 6 untagged"},
+		{"rx_vlan rm 5 0", "6 untagged"},
+		{"vlan set filter off 0", "5 6 untagged"},
+	} {
+		r.each(step.commands)
+		// B's kernel takes tags out of what a packet socket shows.
+		if taken := r.offer(in, out, offered, frame(r.B.MAC, r.A.MAC, last), nil); taken != step.taken {
+			t.Errorf("after %q the card took %q, want %q", step.commands, taken, step.taken)
 		}
-		// The one to the card's own address was the last.
-		var taken []string
-		for len(taken) == 0 || taken[len(taken)-1] != "own" {
-			f := r.next(out)
-			name := string(bytes.TrimRight(f[14:], "\x00"))
-			if want := frame(r.B.MAC, own[1], name); !bytes.Equal(f, want) {
-				t.Fatalf("after %q: received % x, want % x", step.commands, f, want)
-			}
-			taken = append(taken, name)
+	}
+	r.do("stop")
+
+	// A has its address on one VLAN and B on another: what is between them takes
+	// the one tag out, and puts the other in.
+	tagA, tagB := netip.MustParsePrefix("198.51.100.1/24"), netip.MustParsePrefix("198.51.100.2/24")
+	for _, end := range []struct {
+		h    *netns.Host
+		id   int
+		addr netip.Prefix
+	}{{r.A, ofA, tagA}, {r.B, ofB, tagB}} {
+		if _, err := end.h.AddVLAN(end.id, end.addr); err != nil {
+			t.Skipf("tags in the kernel: %v", err)
 		}
-		want := map[string]bool{}
-		for name := range strings.FieldsSeq(step.taken) {
-			want[name] = true
-		}
-		for _, name := range taken {
-			if !want[name] {
-				t.Errorf("after %q the card took %s", step.commands, name)
-			}
-			delete(want, name)
-		}
-		for name := range want {
-			t.Errorf("after %q the card did not take %s", step.commands, name)
-		}
+	}
+	r.do("port stop all")
+	for port, id := range []int{ofA, ofB} {
+		r.do("vlan set strip on %d", port)
+		r.do("tx_vlan set %d %d", port, id)
+	}
+	r.do("port start all")
+	r.awaitLink(0, true)
+	r.awaitLink(1, true)
+	r.do("start")
+	if out, err := r.A.Exec("ping", "-q", "-c", "5", "-w", fmt.Sprint(patience.Seconds()), tagB.Addr().String()); err != nil {
+		t.Errorf("ping from VLAN %d to VLAN %d: %v: %s", ofA, ofB, err, out)
 	}
 	r.do("stop")
 	r.quit()
@@ -170,6 +207,26 @@ func TestChecksums(t *testing.T) {
 	}
 	if ip, l4 := bad("ipcsum"), bad("l4csum"); ip != "1" || l4 != "1" {
 		t.Errorf("cards found bad: %s IPv4, %s UDP or TCP; want one each", ip, l4)
+	}
+	r.do("stop")
+
+	// Segments of TCP that are larger than so the cards cut up.
+	const most = 500
+	r.do("port stop all")
+	r.do("tso set %d 0", most)
+	r.do("tso set %d 1", most)
+	r.do("port start all")
+	r.awaitLink(0, true)
+	r.awaitLink(1, true)
+	r.do("start")
+	// Of these QEMU's card counts one for all.
+	const stream = 200_000
+	before := [2]counts{r.kernel(r.A), r.kernel(r.B)}
+	r.tcp(stream)
+	for i, far := range []*netns.Host{r.A, r.B} {
+		if got := r.kernel(far).minus(before[i]); got.rxFrames < stream/most {
+			t.Errorf("%d bytes came in %d frames, want %d at least", stream, got.rxFrames, stream/most)
+		}
 	}
 	r.do("stop")
 	r.quit()
@@ -226,6 +283,18 @@ func TestQueues(t *testing.T) {
 	}
 	r.balanced(func() { r.traffic(largest) })
 	r.do("stop")
+	if r.cards[0].Model != "igb" { // for which DPDK cannot
+		for _, way := range []string{"rxq", "txq"} {
+			for _, what := range []string{"stop", "start"} {
+				if said := r.do("port 0 %s 1 %s", way, what); strings.Contains(said, "not") {
+					t.Errorf("%s of %s 1: %s", what, way, said)
+				}
+			}
+		}
+		r.do("start")
+		r.balanced(func() { r.udp(r.A, r.B, n, flows, 200) })
+		r.do("stop")
+	}
 	r.do("port stop all")
 	r.do("port start all")
 	r.awaitLink(0, true)

@@ -177,6 +177,16 @@ func (p *pmd) do(format string, args ...any) string {
 	return said
 }
 
+// each gives it several, with a semicolon between them, or none.
+func (p *pmd) each(commands string) {
+	p.t.Helper()
+	for c := range strings.SplitSeq(commands, ";") {
+		if c != "" {
+			p.do("%s", c)
+		}
+	}
+}
+
 // quit ends testpmd, which stops and closes its cards, and wants it to be content.
 func (p *pmd) quit() {
 	p.t.Helper()

@@ -8,6 +8,8 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -183,4 +185,38 @@ func (r *rig) next(f *os.File) []byte {
 		r.t.Fatalf("no frame: %v", err)
 	}
 	return buf[:n]
+}
+
+// tagged is the frame with a tag of 802.1Q.
+func tagged(id int, f []byte) []byte {
+	tag := []byte{0x81, 0, byte(id >> 8), byte(id)}
+	return append(append(append([]byte{}, f[:12]...), tag...), f[12:]...)
+}
+
+// last is the text of the frame that ends an offer.
+const last = "that was all"
+
+// offer sends frames from A and then one that is taken in any case. It returns the
+// texts of those that came to B before that, sorted; check, if there is one, looks
+// at each.
+func (r *rig) offer(in, out *os.File, frames [][]byte, end []byte, check func([]byte)) (taken string) {
+	r.t.Helper()
+	for _, f := range append(slices.Clone(frames), end) {
+		if _, err := in.Write(f); err != nil {
+			r.t.Fatal(err)
+		}
+	}
+	var texts []string
+	for {
+		f := r.next(out)
+		if check != nil {
+			check(f)
+		}
+		text := string(bytes.TrimRight(f[14:], "\x00"))
+		if text == last {
+			slices.Sort(texts)
+			return strings.Join(texts, " ")
+		}
+		texts = append(texts, text)
+	}
 }
