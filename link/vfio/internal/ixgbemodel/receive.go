@@ -151,7 +151,8 @@ func (d *Device) scatter(base uint32, size int, frame []byte, to destination, ta
 		e, ok := d.next(base)
 		part := frame[:min(size, len(frame))]
 		if e.high&rxDD != 0 {
-			d.violate(base+qTail, "7.1.6.1", "a descriptor is given with its done bit set")
+			// Linux goes by the length, and leaves this bit.
+			d.tolerate(base+qTail, "7.1.6.1", "a descriptor is given with its done bit set")
 		}
 		if !ok || !d.put(base+qTail, e.low, part) {
 			return false

@@ -27,8 +27,8 @@ func (d *Device) Violations() []Violation {
 }
 
 // Tolerated returns what the datasheet forbids, but drivers in wide use do on
-// silicon nevertheless: each once, in the order of first sight. It is for a new
-// driver to avoid, and no proof against an old one.
+// silicon nevertheless: each kind once, with the register where it was first
+// seen. It is for a new driver to avoid, and no proof against an old one.
 func (d *Device) Tolerated() []Violation {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -55,8 +55,7 @@ func (d *Device) violate(offset uint32, section, what string) {
 }
 
 func (d *Device) tolerate(offset uint32, section, what string) {
-	v := Violation{offset, section, what}
-	if len(d.tolerated) < maxViolations && !slices.Contains(d.tolerated, v) {
-		d.tolerated = append(d.tolerated, v)
+	if !slices.ContainsFunc(d.tolerated, func(v Violation) bool { return v.What == what }) {
+		d.tolerated = append(d.tolerated, Violation{offset, section, what})
 	}
 }

@@ -29,10 +29,6 @@ func TestViolations(t *testing.T) {
 			r.Write32(txBlock+qTail, 1)
 		}},
 		{"reserved in a descriptor", "7.2.3.2.4", "reserved bits", func(r *rig) { r.send(datagram(30), 0, 1<<32, 0) }},
-		{"done before", "7.1.6.1", "done bit", func(r *rig) {
-			r.place(rxRing, 0, buffers, rxDD)
-			r.Receive(datagram(30))
-		}},
 		{"third context", "7.2.3.2.3", "IDX", func(r *rig) { r.send(datagram(30), 1<<5, 0, 0) }},
 		{"long headers", "7.2.3.2.3", "512", func(r *rig) {
 			f := append(datagram(0), make([]byte, 600)...)
@@ -120,6 +116,11 @@ func TestTolerated(t *testing.T) {
 	r.Write32(rxBlock+qDCTL, 0)
 	r.Write32(rxBlock+qTail, 3)
 	r.tolerated("4.6.7.1", "disabled")
+	r = newRig(t, Chip82599)
+	r.start()
+	r.place(rxRing, 0, buffers, rxDD)
+	r.Receive(datagram(30))
+	r.tolerated("7.1.6.1", "done bit")
 	r = newRig(t, Chip82599)
 	r.Write32(regEIMS, causeLSC)
 	r.Write32(regCTRL, ctrlRST)

@@ -53,9 +53,33 @@ type card struct {
 	config *vfiouser.ConfigSpace
 	msix   [msixSize]byte
 	trace  *trace
+	server *vfiouser.Server
 	// kind is the type of interrupts that the guest has switched on. It is
 	// written by the server, and read by whoever raises one.
 	kind atomic.Int32
+}
+
+// interrupt sends a message, if the guest has switched messages on: with MSI
+// there is one.
+func (c *card) interrupt(vector int) {
+	kind := vfiouser.IRQ(c.kind.Load())
+	if kind == vfiouser.INTx {
+		return // line's
+	}
+	if kind == vfiouser.MSI {
+		vector = 0
+	}
+	// No such vector, or a client that has gone: nobody listens.
+	_ = c.server.Interrupt(kind, vector)
+}
+
+// line is the level of INTx. While messages are on, nobody listens to it.
+func (c *card) line(up bool) {
+	if up {
+		_ = c.server.Interrupt(vfiouser.INTx, 0)
+		return
+	}
+	c.server.Lower(vfiouser.INTx, 0)
 }
 
 // Info says what the card has.

@@ -14,8 +14,8 @@
 //
 // It ends by SIGTERM or SIGINT, and then prints what the model has to say, a line
 // each: "violation ..." with how often it came, "tolerated ..." for what drivers in
-// wide use do all the same, "unmodelled ..." for registers
-// that were written and have no life, "count ...".
+// wide use do all the same, "unmodelled ..." with the registers that
+// were written and have no life, "count ...".
 package main
 
 import (
@@ -27,7 +27,6 @@ import (
 	"net"
 	"os"
 	"os/signal"
-	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -82,21 +81,21 @@ func serve(ctx context.Context, o options, out io.Writer) (err error) {
 	}
 	// The model calls for interrupts and frames, whose ways need the model.
 	c := &card{chip: chip, config: configSpace(chip), trace: log}
-	var s *vfiouser.Server
 	var w *wire
 	memory := &later{}
 	c.model, err = ixgbemodel.New(ixgbemodel.Config{
 		Chip: chip, MAC: [6]byte(mac), Memory: memory, Trace: log.access,
-		Interrupt: func(vector int) { c.interrupt(s, vector) },
-		Transmit:  func(frame []byte) { w.send(frame) },
+		Interrupt: c.interrupt, Line: c.line,
+		Transmit: func(frame []byte) { w.send(frame) },
 	})
 	if err != nil {
 		return err
 	}
-	if s, err = vfiouser.Listen(o.socket, c, nil); err != nil {
+	s, err := vfiouser.Listen(o.socket, c, nil)
+	if err != nil {
 		return err
 	}
-	memory.Memory = s.Memory()
+	c.server, memory.Memory = s, s.Memory()
 	if w, err = newWire(own, peer, func(f []byte) { c.model.Receive(f) }); err != nil {
 		s.Close()
 		return err
@@ -115,35 +114,28 @@ func serve(ctx context.Context, o options, out io.Writer) (err error) {
 // later is memory that is there when the server is.
 type later struct{ *vfiouser.Memory }
 
-// interrupt raises one of the type that the guest has chosen. With a message or
-// a line alone, there is one vector.
-func (c *card) interrupt(s *vfiouser.Server, vector int) {
-	kind := vfiouser.IRQ(c.kind.Load())
-	if kind != vfiouser.MSIX {
-		vector = 0
-	}
-	// A client that is gone, or no such vector: nobody listens.
-	_ = s.Interrupt(kind, vector)
-}
-
-// counted makes a line of each violation, however often it came.
+// counted makes a line of what is the same but for the register, with the first.
 func counted(kind string, violations []ixgbemodel.Violation) (lines []string) {
-	times := map[string]int{}
+	type breach struct{ section, what string }
+	times := map[breach]int{}
+	var firsts []ixgbemodel.Violation
 	for _, v := range violations {
-		times[v.String()]++
+		b := breach{v.Section, v.What}
+		if times[b]++; times[b] == 1 {
+			firsts = append(firsts, v)
+		}
 	}
-	for v, n := range times {
-		lines = append(lines, fmt.Sprintf("%s %s (%d times)", kind, v, n))
+	for _, v := range firsts {
+		lines = append(lines, fmt.Sprintf("%s %s (%d times)", kind, v, times[breach{v.Section, v.What}]))
 	}
-	slices.Sort(lines)
 	return lines
 }
 
 // report prints what is to be known of a run.
 func report(out io.Writer, c *card, w *wire) error {
 	lines := append(counted("violation", c.model.Violations()), counted("tolerated", c.model.Tolerated())...)
-	for _, offset := range c.model.Unmodelled() {
-		lines = append(lines, fmt.Sprintf("unmodelled %#05x", offset))
+	if offsets := c.model.Unmodelled(); len(offsets) > 0 {
+		lines = append(lines, fmt.Sprintf("unmodelled %#05x", offsets))
 	}
 	lines = append(lines,
 		fmt.Sprintf("count reads %d", c.trace.reads),
