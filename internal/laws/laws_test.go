@@ -211,7 +211,7 @@ func f(l *slog.Logger) error { l.Info(""); fmt.Fprintln(os.Stderr); return fmt.E
 		"links are passive", "let the stack's threads do it: a link works when it is called",
 		linksArePassive,
 		src{"link/afxdp/a.go": "package afxdp\nfunc f() { go f() }\n"}, 1,
-		src{"link/afxdp/a_test.go": "package afxdp\nfunc f() { go f() }\n", "stack/a.go": "package stack\nfunc f() { go f() }\n"},
+		src{"link/afxdp/a_test.go": "package afxdp\nfunc f() { go f() }\n", "stack/a.go": "package stack\nfunc f() { go f() }\n", "link/vfio/card/a.go": "package main\nfunc f() { go f() }\n"},
 	},
 	{
 		"hot paths stay hot", "move it out of the function marked " + hot + ", to where it is done once a batch or once a socket",

@@ -180,7 +180,8 @@ func skipsSayWhy(t *tree) (found []finding) {
 // linksArePassive: threads are the stack's, so a link starts no goroutine.
 func linksArePassive(t *tree) (found []finding) {
 	for _, f := range t.files {
-		if l := layerOf(f.dir); f.test || testHelp(f.dir) || l == nil || l.name != "links" && l.name != "link" {
+		// A program beside a link, as one that plays a card, is none.
+		if l := layerOf(f.dir); f.test || testHelp(f.dir) || f.ast.Name.Name == "main" || l == nil || l.name != "links" && l.name != "link" {
 			continue
 		}
 		ast.Inspect(f.ast, func(n ast.Node) bool {
