@@ -64,7 +64,7 @@ func serve(ctx context.Context, o options, out io.Writer) (err error) {
 	}
 	mac, err := net.ParseMAC(o.mac)
 	if err != nil || len(mac) != 6 {
-		return fmt.Errorf("address %q: want six bytes: %w", o.mac, err)
+		return fmt.Errorf("address %q: want six bytes, as 52:54:00:00:01:01", o.mac)
 	}
 	own, peer, ok := strings.Cut(o.wire, ",")
 	if !ok {

@@ -24,7 +24,7 @@ type wire struct {
 	conn  *net.UnixConn
 	peer  *net.UnixAddr
 	queue chan []byte
-	lost  atomic.Uint64
+	lost  atomic.Uint64 // counted by senders and deliver, read by the report
 	stop  chan struct{}
 	wg    sync.WaitGroup
 }
