@@ -43,6 +43,7 @@ var (
 	toDPDK = []card{{"igb", "vfio-pci"}, {"82599", "vfio-pci"}, {"x540", "vfio-pci"}}
 	// QEMU has no ixgbe: these we model.
 	ixgbeToKernel = []card{{"82599", "ixgbe"}, {"x540", "ixgbe"}}
+	ixgbeToVFIO   = []card{{"82599", "vfio-pci"}, {"x540", "vfio-pci"}}
 )
 
 // programs are those that tests call. hack/deps.sh installs them.
@@ -54,8 +55,9 @@ var programs = []string{"ip", "ethtool", "ping", "cat"}
 var onCards = []string{"-test.run=^Test(SuiteZeroCopy|ZeroCopyDown|Capabilities|BesideKernel|Reopen|Killed|OneQueue|QueueBusy|OffAndOn|Verdicts|Actions|Swap|Divert|TailCall|VLAN|VLANKernel|VLANTagsKept|RXTime|TimeFrames|TXChecksum|TXChecksumBehind|OpenRequestsZeroCopy)$"}
 
 // ownCards are the tests of link/vfio on a card. Of igb's interrupts the lesser
-// kinds are left out, which e1000e has too: all tests for one take most of a minute.
-const ownCards = "-test.run=^TestVM/igb,_MSI-X|^TestVM/e1000"
+// kinds are left out, which e1000e has too: all tests for one take most of a
+// minute, with a card that we model, minutes: those share the kinds.
+const ownCards = "-test.run=^TestVM/igb,_MSI-X|^TestVM/e1000|^TestVM/82599,_MSI-X|^TestVM/x540,_INTx"
 
 // onWires are the tests of package oracle that a link can fail, for cards on
 // which each wire takes seconds.
@@ -81,6 +83,8 @@ var suites = []suite{
 	{name: "bench", packages: []string{"internal/vmtest/guestbench"}, timeout: 3 * time.Minute, kernels: []string{"6.12"}, cards: toVFIO[:1], shows: guestbench.Mark},
 	{name: "cards", packages: []string{"internal/vmtest/guesttest"}, timeout: time.Minute, kernels: []string{"6.12"}, cards: append(toVFIO, toKernel...)},
 	{name: "cards", packages: []string{"internal/vmtest/guesttest"}, timeout: 2 * time.Minute, kernels: []string{"6.12"}, cards: ixgbeToKernel},
+	{name: "vfio", packages: []string{"link/vfio"}, args: []string{ownCards}, timeout: 9 * time.Minute, kernels: []string{"6.12"}, cards: ixgbeToVFIO},
+	{name: "oracle", packages: []string{"internal/oracle"}, args: []string{onWires}, timeout: 9 * time.Minute, kernels: []string{"6.12"}, modules: []string{"8021q"}, cards: ixgbeToVFIO},
 	{name: "ixgbe-trace", packages: []string{"link/vfio/internal/ixgbetrace"}, args: []string{"-test.run=^TestRecordLinux$"}, kernels: []string{"6.12"}, cards: ixgbeToKernel},
 	{name: "ixgbe-linux", packages: []string{"internal/vmtest/guestixgbe"}, timeout: 9 * time.Minute, modules: []string{"veth", "8021q"}, kernels: []string{"6.12"}, cards: ixgbeToKernel},
 	{
