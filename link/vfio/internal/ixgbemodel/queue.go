@@ -12,6 +12,7 @@ type queue struct {
 	ready bool // it is
 	seen  bool // ENABLE has been read back as set
 	over  bool // it was up, and has been disabled since
+	given bool // it has got a tail since it was enabled
 	polls int  // reads of the control register since it was written
 	since int  // accesses to the device when it was written
 
@@ -119,10 +120,12 @@ func (d *Device) writeQueue(offset, value uint32) bool {
 			value = d.checkRing(offset, value, ring, register == qLEN)
 		}
 	case qHead:
-		if on && value != *r {
+		// DPDK begins with the head only when a queue is up, and a queue that was
+		// stopped by itself keeps its own until then.
+		if on && value != *r && (value != 0 || q.given) {
 			d.violate(offset, enabling, "head written while the queue is enabled")
 		} else if on {
-			d.tolerate(offset, enabling, "head written while the queue is enabled, with what it is")
+			d.tolerate(offset, enabling, "head written while the queue is enabled, before its first tail")
 		}
 	case qSRRCTL:
 		d.checkBuffers(offset, value, on)
@@ -203,6 +206,7 @@ func (d *Device) writeTail(q *queue, offset, value uint32, receives bool) {
 		d.violate(offset, enabling, early)
 	}
 	*d.reg(offset) = value
+	q.given = q.given || value != 0
 	switch {
 	case !receives && q.ready:
 		d.transmit((base - txBlock) / blockSize)
