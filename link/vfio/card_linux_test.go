@@ -9,7 +9,7 @@ import (
 	"github.com/oobnet/oobnet/link/vfio/internal/bus"
 	"github.com/oobnet/oobnet/link/vfio/internal/bus/bustest"
 	"github.com/oobnet/oobnet/link/vfio/internal/ixgbemodel"
-	"github.com/oobnet/oobnet/link/vfio/internal/ixgbewire"
+	"github.com/oobnet/oobnet/link/vfio/internal/ixgbetest"
 )
 
 // chips are the NICs of ixgbe that there are models of.
@@ -52,9 +52,9 @@ func startCard(t testing.TB, name string) *card {
 			plug: func() cardBus { return bustest.On(m) },
 		}
 	}
-	p := ixgbewire.New(t, 1, ixgbewire.Config{Chip: chip})
+	p := ixgbetest.New(t, 1, ixgbetest.Config{Chip: chip})
 	return &card{
-		far: ixgbewire.NewStation(p), mac: link.MAC{2, 0, 0, 0, 0, 1}, speed: 10000,
-		plug: func() cardBus { return p.Open(t, ixgbewire.Config{Chip: chip}) },
+		far: ixgbetest.NewStation(p), mac: link.MAC{2, 0, 0, 0, 0, 1}, speed: 10000,
+		plug: func() cardBus { return p.Open(t, ixgbetest.Config{Chip: chip}) },
 	}
 }

@@ -10,7 +10,7 @@ import (
 	"github.com/oobnet/oobnet/link"
 	"github.com/oobnet/oobnet/link/linktest"
 	"github.com/oobnet/oobnet/link/vfio/internal/ixgbemodel"
-	"github.com/oobnet/oobnet/link/vfio/internal/ixgbewire"
+	"github.com/oobnet/oobnet/link/vfio/internal/ixgbetest"
 )
 
 // TestSuiteIxgbe runs the contract of package link on two NICs and the wire between
@@ -34,8 +34,8 @@ func TestSuiteIxgbe(t *testing.T) {
 
 func ixgbeWire(t *testing.T, chip ixgbemodel.Chip, cfg *Config) linktest.Wire {
 	leaktest.Check(t)
-	near, far := ixgbewire.New(t, 1, ixgbewire.Config{Chip: chip}), ixgbewire.New(t, 2, ixgbewire.Config{Chip: chip})
-	ixgbewire.Join(near, far)
+	near, far := ixgbetest.New(t, 1, ixgbetest.Config{Chip: chip}), ixgbetest.New(t, 2, ixgbetest.Config{Chip: chip})
+	ixgbetest.Join(near, far)
 	other := openPort(t, far, chip, &Config{Queues: 1, MTU: cfg.MTU})
 	if err := other.SetPromiscuous(true); err != nil {
 		t.Fatal(err)
@@ -54,9 +54,9 @@ func ixgbeWire(t *testing.T, chip ixgbemodel.Chip, cfg *Config) linktest.Wire {
 }
 
 // openPort opens a port, which is closed when the test is over.
-func openPort(t testing.TB, p *ixgbewire.Port, chip ixgbemodel.Chip, cfg *Config) *Link {
+func openPort(t testing.TB, p *ixgbetest.Port, chip ixgbemodel.Chip, cfg *Config) *Link {
 	t.Helper()
-	l, err := open(p.Open(t, ixgbewire.Config{Chip: chip}), cfg)
+	l, err := open(p.Open(t, ixgbetest.Config{Chip: chip}), cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -102,7 +102,7 @@ func TestSetSpeed(t *testing.T) {
 // time, and Statistics has what they held.
 func TestCountersAreReadInTime(t *testing.T) {
 	leaktest.Check(t)
-	p := ixgbewire.New(t, 1, ixgbewire.Config{Chip: ixgbemodel.Chip82599})
+	p := ixgbetest.New(t, 1, ixgbetest.Config{Chip: ixgbemodel.Chip82599})
 	l := openPort(t, p, ixgbemodel.Chip82599, &Config{Queues: 1})
 	if _, err := l.Attach(link.Layout{BufferSize: 2048, Queues: 1, RXBuffers: 64, TXBuffers: 64}); err != nil {
 		t.Fatal(err)

@@ -93,14 +93,12 @@ type AdvancedQueue struct {
 	// receive side for a restart, the control path to switch RXStrip.
 	programming sync.Mutex
 	RXRing
-	chained   bool   // the last descriptor was not the end of its frame
-	longest   uint16 // frames beyond are not for us, bytes
-	timed     bool   // with RXTime
-	zeroIsBad bool
-	clock     reference
-	// bad and damaged are the layout's.
-	badIP, badL4, damaged uint64
-	stopped               time.Time // when the ring was found to be; zero: not yet
+	chained bool   // the last descriptor was not the end of its frame
+	longest uint16 // frames beyond are not for us, bytes
+	timed   bool   // with RXTime
+	odd     uint64 // what says more of a frame than most descriptors do
+	clock   reference
+	stopped time.Time // when the ring was found to be; zero: not yet
 	// modes are written by the control path, read by the receive side.
 	modes atomic.Uint32
 	// invalid is written by the receive side and read by Lost.
@@ -238,7 +236,7 @@ func (q *AdvancedQueue) init(a *Advanced, i int) error {
 	b, l := a.base, &a.Layout
 	q.dev, q.regs, q.mem, q.longest = a, b.Regs, b.Region.Memory, uint16(b.Config.MTU+FrameOverhead-4)
 	q.timed, q.txTime = b.About.On&RXTime != 0, timing{id: uint32(i) + 1}
-	q.badIP, q.badL4, q.damaged, q.zeroIsBad = l.BadIP, l.BadL4, l.Damaged, l.ZeroIsBad
+	q.odd = rxStamp | rxStampIn | l.BadIP | l.BadL4 | l.Damaged
 	q.rxAt, q.txAt = l.RX+AdvancedStep*uint32(i), l.TX+AdvancedStep*uint32(i)
 	if err := q.RXRing.Make(b.Bus, b.Regs, b.Region, b.About.RXDescriptors, q.rxAt, rxDone); err != nil {
 		return err

@@ -23,43 +23,62 @@ const (
 //
 //oobnet:hot
 func (q *AdvancedQueue) Receive(frames []link.Frame) int {
-	n, dropped, modes := 0, uint64(0), q.modes.Load() // the control path's
-	bad, damaged, hidden := q.badIP|q.badL4, q.damaged, uint64(0)
-	if modes&modeSilence != 0 {
-		hidden = bad | rxIP | rxL4
-	}
+	n, dropped, modes, odd := 0, uint64(0), q.modes.Load(), q.odd // modes are the control path's
 	for n < len(frames) {
 		buffer, w, ok := q.Next()
 		if !ok {
 			break
 		}
-		w &^= hidden
-		length, off, at := uint16(w>>rxLength), uint16(0), int64(0)
-		if w&(rxStamp|rxStampIn) != 0 {
-			off, at = q.stamp(w, buffer)
-			length -= off // if it is shorter, it is too long now
-		}
-		if w&(rxEnd|damaged) != rxEnd || q.chained || length > q.longest {
-			q.chained = w&rxEnd == 0
+		f, length := &frames[n], uint16(w>>rxLength)
+		switch {
+		case w&(rxEnd|odd) == rxEnd && length <= q.longest && !q.chained:
+			*f = link.Frame{Index: buffer, Len: length, Meta: link.Meta{Flags: Checksums(w, rxIP, rxL4, 0)}}
+		case !q.unusual(f, buffer, w):
 			q.Post(buffer)
 			dropped++
 			continue
 		}
-		frames[n] = link.Frame{Index: buffer, Off: off, Len: length, Meta: link.Meta{Flags: Checksums(w, rxIP, rxL4, bad), Time: at}}
 		if w&rxTagged != 0 && modes&modeStrip != 0 {
-			frames[n].VLAN = uint16(w >> rxTag)
-			frames[n].Flags |= link.FlagVLANStripped
-		}
-		if w&bad != 0 && q.zeroIsBad && w&q.badIP == 0 {
-			q.doubt(&frames[n])
+			f.VLAN = uint16(w >> rxTag)
+			f.Flags |= link.FlagVLANStripped
 		}
 		n++
+	}
+	if modes&modeSilence != 0 {
+		silence(frames[:n])
 	}
 	if dropped != 0 {
 		q.invalid.Add(dropped)
 		q.RingRX()
 	}
 	return n
+}
+
+// unusual makes a frame of a descriptor that says more of it than most, or reports
+// that it is none.
+func (q *AdvancedQueue) unusual(f *link.Frame, buffer uint32, w uint64) bool {
+	length, off, at := uint16(w>>rxLength), uint16(0), int64(0)
+	if w&(rxStamp|rxStampIn) != 0 {
+		off, at = q.stamp(w, buffer)
+		length -= off // if it is shorter, it is too long now
+	}
+	l := &q.dev.Layout
+	if w&(rxEnd|l.Damaged) != rxEnd || q.chained || length > q.longest {
+		q.chained = w&rxEnd == 0
+		return false
+	}
+	*f = link.Frame{Index: buffer, Off: off, Len: length, Meta: link.Meta{Flags: Checksums(w, rxIP, rxL4, l.BadIP|l.BadL4), Time: at}}
+	if l.ZeroIsBad && w&(l.BadIP|l.BadL4) == l.BadL4 {
+		q.doubt(f)
+	}
+	return true
+}
+
+// silence takes back what the NIC has found of checksums, which nobody wants to know.
+func silence(frames []link.Frame) {
+	for i := range frames {
+		frames[i].Flags &^= link.FlagChecksumGood | link.FlagChecksumBad
+	}
 }
 
 // doubt takes back the verdict on a UDP datagram that has no checksum (82599

@@ -1,4 +1,4 @@
-package ixgbewire
+package ixgbetest
 
 import (
 	"fmt"
@@ -45,7 +45,7 @@ func (s *Station) Receive(timeout time.Duration) ([]byte, error) {
 	case f := <-s.frames:
 		return f, nil
 	case <-limit.C:
-		return nil, fmt.Errorf("ixgbewire: no frame: %w", os.ErrDeadlineExceeded)
+		return nil, fmt.Errorf("ixgbetest: no frame: %w", os.ErrDeadlineExceeded)
 	}
 }
 

@@ -1,4 +1,4 @@
-package ixgbewire
+package ixgbetest
 
 import (
 	"fmt"
