@@ -1,7 +1,7 @@
 # make test is what has to pass; the others are its stages and conveniences.
 # The work is done by the POSIX shell scripts in hack/.
 
-.PHONY: build test test-vm unit race lint fmt cross fuzz cover demo bench clean help
+.PHONY: build test test-vm test-ixgbe unit race lint fmt cross fuzz cover demo bench clean help
 .DEFAULT_GOAL := build
 
 # How long "make demo" runs, and each target of "make fuzz".
@@ -19,6 +19,10 @@ test: ## everything: format, build, vet, lint, tests, race, short fuzz, all plat
 test-vm: ## tests under other kernels and on network cards that QEMU models; VMFLAGS="-kernel 6.12 -suite afxdp" for a part
 	hack/deps.sh vm
 	go run ./hack/vmtest $(VMFLAGS)
+
+test-ixgbe: ## of test-vm, what runs on the cards that we model: Linux's ixgbe, DPDK's and ours on the 82599 and the X540
+	hack/deps.sh vm
+	go run ./hack/vmtest -card '^(82599|x540)/' $(VMFLAGS)
 
 unit: ## tests alone; as root also those in network namespaces
 	hack/test.sh deps unit

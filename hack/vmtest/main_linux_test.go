@@ -84,3 +84,53 @@ func TestScore(t *testing.T) {
 		t.Errorf("rows %+v", m.rows)
 	}
 }
+
+// TestJudge has two cards that we model, of which one was driven wrongly, and a
+// guest that cannot run.
+func TestJudge(t *testing.T) {
+	g := guest{kernel: vmtest.Kernels[0], card: card{"82599", "ixgbe"}, suites: []suite{{name: "one"}, {name: "two"}}}
+	var m matrix
+	m.judge(g, []vmtest.Model{
+		{Lines: []string{"count reads 1"}},
+		{Violations: []string{"register 0x05080: it is not done"}},
+	})
+	m.skip(g, "skipped: no QEMU")
+	var out strings.Builder
+	m.table(&out)
+	for _, want := range []string{
+		"model            6.12     82599/ixgbe          0s  ok, no violation\n",
+		"model            6.12     82599/ixgbe          0s  FAILED: 1 violations, see above\n",
+		"one              6.12     82599/ixgbe          0s  skipped: no QEMU\n",
+		"two              6.12     82599/ixgbe          0s  skipped: no QEMU\n",
+	} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("not in the table: %q", want)
+		}
+	}
+	if m.bad != 1 || t.Failed() {
+		t.Errorf("%d bad, want 1:\n%s", m.bad, out.String())
+	}
+}
+
+// TestIxgbe wants in "make test-ixgbe" all suites of the cards that we model,
+// and nothing else.
+func TestIxgbe(t *testing.T) {
+	all, err := choose("", "", "^(82599|x540)/")
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := map[string]int{}
+	for _, g := range all {
+		if !vmtest.NeedsModels(g.card.model) {
+			t.Errorf("%v is none of ours", g)
+		}
+		for _, s := range g.suites {
+			seen[s.name]++
+		}
+	}
+	for _, name := range []string{"cards", "vfio", "oracle", "ixgbe-linux", "ixgbe-trace", "ixgbe-dpdk"} {
+		if seen[name] != 2 {
+			t.Errorf("suite %s: on %d cards, want both", name, seen[name])
+		}
+	}
+}

@@ -24,12 +24,23 @@
 // switches off for the other. Its cable can be pulled all the same: the guest
 // has a third serial port, which QEMU's monitor reads.
 //
+// # Cards that QEMU has not
+//
+// The 82599 and the X540 are models of ours (link/vfio/internal/ixgbemodel), a
+// process each, which QEMU reaches by vfio-user and, for frames, by a pair of
+// datagram sockets. It takes a QEMU of its own, 11.1, which [FetchModels] gets
+// with the libraries it needs, installed nowhere. What the guest's driver did to
+// such a card that its datasheet forbids is in [Report].Models, and
+// Config.Traces keeps each access to a register.
+//
 // # How to add
 //
 // A suite: a line in the table of hack/vmtest/matrix.go. Tests that want a card
 // ask guesttest.Cards for it, and skip elsewhere; all others run as they are.
 //
-// A card: a line in kernelDrivers in boot_linux.go, if QEMU models it.
+// A card: a line in kernelDrivers in boot_linux.go, if QEMU models it. One of
+// ours: a program such as link/vfio/internal/ixgbemodel/serve, and a line in
+// model_linux.go.
 //
 // A kernel: a line in Kernels in kernel_linux.go, if Debian has it.
 //
