@@ -7,10 +7,8 @@ import (
 	"time"
 
 	"github.com/oobnet/oobnet/internal/leaktest"
-	"github.com/oobnet/oobnet/internal/qtest"
 	"github.com/oobnet/oobnet/internal/stacktest"
 	"github.com/oobnet/oobnet/link"
-	"github.com/oobnet/oobnet/link/vfio/internal/bus/bustest"
 	"github.com/oobnet/oobnet/stack"
 )
 
@@ -23,16 +21,22 @@ func TestPollModes(t *testing.T) {
 	for _, n := range []int{0, -1, -2, -77, 5} {
 		modes[fmt.Sprintf("Ixl %d", n)] = link.IxlPollMode(n)
 	}
-	for kind, name := range map[Interrupts]string{MSIX: "MSI-X", MSI: "MSI", INTx: "INTx", NoInterrupts: "no interrupts"} {
+	for _, c := range []struct {
+		name, card string
+		kind       Interrupts
+	}{
+		{"MSI-X", "e1000e", MSIX}, {"MSI", "e1000e", MSI}, {"INTx", "e1000e", INTx}, {"no interrupts", "e1000e", NoInterrupts},
+		{"82599, MSI-X", "82599", MSIX}, {"82599, INTx", "82599", INTx},
+	} {
 		for mode, poll := range modes {
-			t.Run(name+", "+mode, func(t *testing.T) {
-				m := qtest.Start(t, qtest.Config{Device: "e1000e"})
-				l, err := open(bustest.On(m), &Config{Interrupts: kind})
+			t.Run(c.name+", "+mode, func(t *testing.T) {
+				card := startCard(t, c.card)
+				l, err := open(card.plug(), &Config{Interrupts: c.kind, Queues: 1})
 				if err != nil {
 					t.Fatal(err)
 				}
 				h := stacktest.On(t, l, netip.MustParsePrefix("10.0.0.1/24"), &stacktest.Options{NoPort: true, Device: stack.DeviceConfig{Poll: poll}})
-				d, peer := h.Device, &bustest.Peer{Machine: m}
+				d, peer := h.Device, card.far
 				stacktest.Eventually(t, "the wire is up", func() bool { return l.State() == link.Up })
 				received := func() uint64 { return d.Stats().RX.Packets }
 				arrive := func(n int) {
