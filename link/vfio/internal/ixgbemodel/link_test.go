@@ -167,6 +167,21 @@ func TestLinkOfThe82599(t *testing.T) {
 	r.clean()
 }
 
+func TestTransmitWaitsForALink(t *testing.T) {
+	r := newRig(t, Chip82599)
+	r.start()
+	r.SetLink(false)
+	r.send(datagram(30), 0, 0, 0)
+	if _, high := r.get(txRing, 0); len(r.sent) != 0 || high&txDD != 0 {
+		t.Error("a frame has left without a link")
+	}
+	r.SetLink(true)
+	if _, high := r.get(txRing, 0); len(r.sent) != 1 || high != txDD {
+		t.Error("a frame has not left with the link")
+	}
+	r.clean()
+}
+
 func TestForcedLink(t *testing.T) {
 	for chip, offset := range map[Chip]uint32{Chip82599: regAUTOC, ChipX540: regMACC} {
 		r := newRig(t, chip)

@@ -66,5 +66,6 @@ func (d *Device) changeLink(change func()) {
 	change()
 	if d.speed() != was {
 		d.other(causeLSC)
+		d.resume()
 	}
 }

@@ -51,10 +51,11 @@ type packet struct {
 	bad    bool // a part could not be read: it is not sent
 }
 
-// transmit sends all that lies between head and tail of a queue.
+// transmit sends all that lies between head and tail of a queue. Without a link
+// it stops: what is queued waits for one, or for a reset.
 func (d *Device) transmit(n uint32) {
 	base := block(n, false)
-	if *d.reg(regDMATXCTL)&dmatxTE == 0 {
+	if *d.reg(regDMATXCTL)&dmatxTE == 0 || !d.linkUp() && !d.loops() {
 		return
 	}
 	done := false
@@ -218,12 +219,21 @@ func insertTag(f []byte, vlan uint16) []byte {
 	return append(append(append([]byte{}, f[:12]...), tag...), f[12:]...)
 }
 
-// send gives a frame to the wire. Without a link, it is lost.
+// resume goes on with all queues, once there is a link.
+func (d *Device) resume() {
+	for n := range uint32(Queues) {
+		if d.tx[n].ready {
+			d.transmit(n)
+		}
+	}
+}
+
+// send gives a frame to the wire.
 func (d *Device) send(n uint32, frame []byte) {
 	if *d.reg(regHLREG0)&hlreg0Pad != 0 {
 		frame = pad(frame)
 	}
-	if len(frame) < 14 || !d.linkUp() && !d.loops() {
+	if len(frame) < 14 {
 		return
 	}
 	d.countSent(n, frame)
