@@ -64,7 +64,7 @@ application and the network card.`,
 	}
 	root.AddCommand(
 		demoCommand(),
-		doctorCommand(),
+		doctorCommand(), checkCommand(),
 		netCommand(), serveCommand(), dumpCommand(),
 		statusCommand(), pingCommand(), neighCommand(), routeCommand(), statsCommand(),
 		bindCommand(pci.System()), unbindCommand(pci.System()),
