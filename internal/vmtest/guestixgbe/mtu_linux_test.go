@@ -27,8 +27,8 @@ func TestMTU(t *testing.T) {
 		r.setMTU(mtu)
 		r.ping(2, mtu-28)
 		r.ping(2, 3*mtu)
-		exchange(t, r.A, r.B, peerAddr.Addr(), mtu)
-		exchange(t, r.B, r.A, cardAddr.Addr(), mtu)
+		r.exchange(t, r.A, r.B, peerAddr.Addr(), mtu)
+		r.exchange(t, r.B, r.A, cardAddr.Addr(), mtu)
 	}
 }
 
@@ -92,7 +92,7 @@ func TestReset(t *testing.T) {
 	for _, size := range []string{"64", "4096", "512"} {
 		r.ethtool("-G", "rx", size, "tx", size)
 		r.waitUp()
-		exchange(t, r.A, r.B, peerAddr.Addr(), 1500)
+		r.exchange(t, r.A, r.B, peerAddr.Addr(), 1500)
 	}
 	r.ethtool("-C", "rx-usecs", "0")
 	r.ping(3, 1472)

@@ -37,8 +37,8 @@ func TestQueues(t *testing.T) {
 			if sum < got || used != n {
 				t.Errorf("%d of %d datagrams on %d of %d queues", sum, got, used, n)
 			}
-			exchange(t, r.A, r.B, peerAddr.Addr(), 1500)
-			exchange(t, r.B, r.A, cardAddr.Addr(), 1500)
+			r.exchange(t, r.A, r.B, peerAddr.Addr(), 1500)
+			r.exchange(t, r.B, r.A, cardAddr.Addr(), 1500)
 		})
 	}
 	// All of them to one queue, by the table.
@@ -98,9 +98,9 @@ func TestVLAN(t *testing.T) {
 	for _, state := range []string{"on", "off", "on"} {
 		r.ethtool("-K", "rxvlan", state, "txvlan", state)
 		r.waitUp()
-		exchange(t, r.A, r.B, theirs.Addr(), 1500)
-		exchange(t, r.B, r.A, ours.Addr(), 1500)
-		exchange(t, r.A, r.B, peerAddr.Addr(), 1500)
+		r.exchange(t, r.A, r.B, theirs.Addr(), 1500)
+		r.exchange(t, r.B, r.A, ours.Addr(), 1500)
+		r.exchange(t, r.A, r.B, peerAddr.Addr(), 1500)
 	}
 	if out := r.ethtool("-k"); !strings.Contains(out, "rx-vlan-filter: on") {
 		t.Fatalf("the card filters no VLANs:\n%s", out)

@@ -59,12 +59,13 @@ func (r *rig) ethtool(option string, args ...string) string {
 	return string(out)
 }
 
-// ping sends n pings from the card to its peer, size bytes each, and wants all
-// answered; ping checks what comes back.
+// ping sends pings of size bytes from the card to its peer until n are answered:
+// one that meets a link that is not up yet is lost. The program checks what
+// comes back.
 func (r *rig) ping(n, size int) {
 	r.t.Helper()
 	out, err := r.A.Exec("ping", "-n", "-c", strconv.Itoa(n), "-i", "0.05", "-w", "30", "-s", strconv.Itoa(size), peerAddr.Addr().String())
-	if err != nil || !bytes.Contains(out, []byte(" 0% packet loss")) || bytes.Contains(out, []byte("wrong")) {
+	if err != nil || bytes.Contains(out, []byte("wrong")) {
 		r.t.Fatalf("%d pings of %d bytes: %v\n%s", n, size, err, out)
 	}
 }
