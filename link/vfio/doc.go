@@ -26,5 +26,6 @@
 //
 // e1000 and igb run on QEMU's models of 82540EM, 82574 and 82576. ixgbe runs on a
 // model of the 82599 and the X540 of our own (internal/ixgbemodel), which the drivers
-// of Linux and DPDK accept, too. No driver here has met silicon yet.
+// of Linux and DPDK accept, too. No driver here has met silicon yet:
+// `oobnet check` tests a NIC by itself, and writes a report to send.
 package vfio
