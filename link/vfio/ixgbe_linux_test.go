@@ -6,6 +6,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/oobnet/oobnet/internal/leaktest"
 	"github.com/oobnet/oobnet/link"
 	"github.com/oobnet/oobnet/link/linktest"
@@ -161,21 +163,24 @@ func TestAllQueues(t *testing.T) {
 			continue
 		}
 		woken[i] = true
-		done := make(chan error, 1)
-		go func() { done <- r.Queue(i).WaitReceive(wireTime) }()
-		time.Sleep(time.Millisecond)
-		before := time.Now()
+		q := r.Queue(i)
+		fds := []unix.PollFd{{Fd: int32(q.FD()), Events: unix.POLLIN}}
+		readable := func(limit time.Duration) bool {
+			n, err := sleep(fds, limit)
+			return err == nil && n == 1
+		}
+		var in [1]link.Frame
+		r.await("the descriptor to be quiet", func() bool { return q.Receive(in[:]) == 0 && !readable(0) })
 		if err := r.peer.Send(frame); err != nil {
 			t.Fatal(err)
 		}
-		if err := <-done; err != nil || time.Since(before) > wireTime/2 {
-			t.Errorf("queue %d was woken after %v (%v)", i, time.Since(before), err)
+		if !readable(wireTime) {
+			t.Errorf("queue %d is not woken", i)
 		}
-		var in [1]link.Frame
-		if n := r.Queue(i).Receive(in[:]); n != 1 {
+		if n := q.Receive(in[:]); n != 1 {
 			t.Fatalf("queue %d: %d frames", i, n)
 		}
-		r.Queue(i).Fill([]uint32{in[0].Index})
+		q.Fill([]uint32{in[0].Index})
 	}
 	if len(woken) != reached {
 		t.Errorf("flows came on %d queues, want %d", len(woken), reached)
