@@ -55,6 +55,9 @@ func (l *Link) SetMAC(link.MAC) error { return link.ErrNotSupported }
 // SetFeatures returns link.ErrNotSupported.
 func (l *Link) SetFeatures(Features) error { return link.ErrNotSupported }
 
+// Registers returns none.
+func (l *Link) Registers() []Register { return nil }
+
 // RSS returns link.ErrNotSupported.
 func (l *Link) RSS() (RSSConfig, error) { return RSSConfig{}, link.ErrNotSupported }
 

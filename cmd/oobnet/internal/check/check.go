@@ -20,11 +20,13 @@ type NIC interface {
 	link.Link
 	link.TXTimer
 	Features() (supported, on vfio.Features)
+	Depths() (rx, tx int)
 	Speed() (mbits int, fullDuplex bool)
 	Statistics() vfio.Statistics
 	SetPromiscuous(on bool) error
 	RSS() (vfio.RSSConfig, error)
 	Fault() error
+	Registers() []vfio.Register
 }
 
 // Opener opens the NIC. It was closed before.
@@ -46,29 +48,46 @@ type Step struct {
 	Result Result        `json:"result"`
 	Found  string        `json:"found"` // what was seen, or why it failed
 	Took   time.Duration `json:"took_ns"`
+	// Registers are those of the NIC before it was closed, of a step that failed
+	// and of "the wire".
+	Registers []vfio.Register `json:"registers,omitempty"`
 }
 
 // step is a test: it returns what it found, or an error; one that is a skip says
 // that there is nothing to test.
 type step struct {
-	name string
-	run  func(context.Context, Opener) (found string, err error)
+	name  string
+	run   func(context.Context, Opener) (found string, err error)
+	shows bool // registers, in any case
+}
+
+// watched keeps the registers of a NIC when it is closed.
+type watched struct {
+	NIC
+	last *[]vfio.Register
+}
+
+func (w *watched) Close() error {
+	if r := w.Registers(); len(r) > 0 {
+		*w.last = r
+	}
+	return w.NIC.Close()
 }
 
 // steps, the simple ones first: what fails early explains what fails later.
 var steps = []step{
-	{"open and close", openClose},
-	{"the wire", wireUp},
-	{"frames", frames},
-	{"queues", queues},
-	{"checksums", checksums},
-	{"VLAN tags", tags},
-	{"spread by hash", spread},
-	{"address filter", filter},
-	{"interrupts", interrupts},
-	{"hardware times", times},
-	{"full speed", fullSpeed},
-	{"closed in the midst", midst},
+	{name: "open and close", run: openClose},
+	{name: "the wire", run: wireUp, shows: true},
+	{name: "frames", run: frames},
+	{name: "queues", run: queues},
+	{name: "checksums", run: checksums},
+	{name: "VLAN tags", run: tags},
+	{name: "spread by hash", run: spread},
+	{name: "address filter", run: filter},
+	{name: "interrupts", run: interrupts},
+	{name: "hardware times", run: times},
+	{name: "full speed", run: fullSpeed},
+	{name: "closed in the midst", run: midst},
 }
 
 // skipped is the error of a step that the NIC has nothing for, if nothing else went
@@ -91,7 +110,14 @@ func run(ctx context.Context, steps []step, open Opener, tell func(Step)) []Step
 			break
 		}
 		begin := time.Now()
-		found, err := s.run(ctx, open)
+		var last []vfio.Register
+		found, err := s.run(ctx, func(cfg *vfio.Config) (NIC, error) {
+			n, err := open(cfg)
+			if err != nil {
+				return nil, err
+			}
+			return &watched{n, &last}, nil
+		})
 		done := Step{Name: s.name, Result: Pass, Found: found, Took: time.Since(begin)}
 		var why skipped
 		switch {
@@ -99,6 +125,9 @@ func run(ctx context.Context, steps []step, open Opener, tell func(Step)) []Step
 			done.Result, done.Found = Skip, string(why)
 		case err != nil:
 			done.Result, done.Found = Fail, err.Error()
+		}
+		if s.shows || done.Result == Fail {
+			done.Registers = last
 		}
 		all = append(all, done)
 		tell(done)

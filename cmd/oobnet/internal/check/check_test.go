@@ -81,6 +81,12 @@ func (f *fake) Speed() (int, bool)           { return 10000, true }
 func (f *fake) Fault() error                 { return nil }
 func (f *fake) SetPromiscuous(on bool) error { f.promiscuous = on; return nil }
 
+func (f *fake) Depths() (rx, tx int) { return loopback.DefaultRingSize, loopback.DefaultRingSize }
+
+func (f *fake) Registers() []vfio.Register {
+	return []vfio.Register{{Name: "FAULT", Value: uint32(f.fault)}}
+}
+
 func (f *fake) Features() (supported, on vfio.Features) {
 	switch f.fault {
 	case hasLess:
@@ -222,8 +228,8 @@ func TestAllIsWell(t *testing.T) {
 		t.Errorf("%d steps were done, of %d", len(by), len(steps))
 	}
 	for _, s := range by {
-		if s.Result != Pass {
-			t.Errorf("%s: %s: %s", s.Name, s.Result, s.Found)
+		if s.Result != Pass || (len(s.Registers) > 0) != (s.Name == "the wire") {
+			t.Errorf("%s: %s: %s %v", s.Name, s.Result, s.Found, s.Registers)
 		}
 	}
 }
@@ -249,6 +255,9 @@ func TestFaults(t *testing.T) {
 		run(context.Background(), steps[i:i+1], opener(f), func(done Step) { s = done })
 		if s.Result != Fail || !strings.Contains(s.Found, c.found) {
 			t.Errorf("%s: %s: %s, want a failure with %q", c.step, s.Result, s.Found, c.found)
+		}
+		if len(s.Registers) != 1 || s.Registers[0].Value != uint32(f) {
+			t.Errorf("%s: registers %v of a NIC that failed", c.step, s.Registers)
 		}
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -97,10 +98,22 @@ func revision(m *machine.Machine) string {
 	return "revision " + m.Revision
 }
 
-// WriteStep writes a line.
+// WriteStep writes a line, and those of the registers.
 func WriteStep(w io.Writer, s Step) error {
-	_, err := fmt.Fprintf(w, "%-4s  %-20s  %s\n", s.Result, s.Name, strings.ReplaceAll(s.Found, "\n", "; "))
-	return err
+	if _, err := fmt.Fprintf(w, "%-4s  %-20s  %s\n", s.Result, s.Name, strings.ReplaceAll(s.Found, "\n", "; ")); err != nil {
+		return err
+	}
+	const line = 5 // registers
+	for some := range slices.Chunk(s.Registers, line) {
+		var words []string
+		for _, r := range some {
+			words = append(words, fmt.Sprintf("%s %08x", r.Name, r.Value))
+		}
+		if _, err := fmt.Fprintf(w, "      %s\n", strings.Join(words, ", ")); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // WriteEnd writes the sum.

@@ -10,6 +10,7 @@ import (
 	"github.com/oobnet/oobnet/cmd/oobnet/internal/machine"
 	"github.com/oobnet/oobnet/internal/leaktest"
 	"github.com/oobnet/oobnet/internal/pci"
+	"github.com/oobnet/oobnet/link/vfio"
 )
 
 func TestReport(t *testing.T) {
@@ -36,7 +37,10 @@ func TestReport(t *testing.T) {
 	r := &Report{
 		When: time.Date(2026, 11, 21, 13, 0, 0, 0, time.UTC), Card: c,
 		Machine: machine.Machine{OS: "linux", Kernel: "6.12", CPU: "a CPU", CPUs: 4, MemoryMiB: 1024, Go: "go1.26", Revision: "abc", Modified: true},
-		Steps:   []Step{{"frames", Pass, "112 came back", time.Second}, {"queues", Fail, "one\ntwo", time.Second}, {"times", Skip, "none", 0}},
+		Steps: []Step{{Name: "frames", Result: Pass, Found: "112 came back", Took: time.Second},
+			{Name: "queues", Result: Fail, Found: "one\ntwo", Took: time.Second, Registers: []vfio.Register{{Name: "CTRL", Value: 5}, {Name: "LINKS", Value: 0x70000080}}},
+			{Name: "times", Result: Skip, Found: "none"},
+		},
 	}
 	var b strings.Builder
 	if err := r.WriteHead(&b); err != nil {
@@ -52,7 +56,7 @@ func TestReport(t *testing.T) {
 	}
 	for _, want := range []string{
 		"0000:02:00.0, 2026-11-21 13:00:00 UTC", "(8086:10fb), revision 01, subsystem 8086:000c", "5.0 GT/s PCIe, x8", "ixgbe of link/vfio, revision abc with changes",
-		"a CPU, 4 CPUs, 1024 MiB", "linux 6.12, go1.26", "hypervisor    -", "pass  frames                112 came back\n", "FAIL  queues                one; two\n", "skip  times",
+		"a CPU, 4 CPUs, 1024 MiB", "linux 6.12, go1.26", "hypervisor    -", "pass  frames                112 came back\n", "FAIL  queues                one; two\n      CTRL 00000005, LINKS 70000080\n", "skip  times",
 		"\n1 passed, 1 failed, 1 skipped, in 2s\n",
 	} {
 		if !strings.Contains(b.String(), want) {

@@ -108,15 +108,8 @@ func queues(_ context.Context, open Opener) (string, error) {
 			}
 		}
 	}
-	rx, tx := depths(r.NIC)
+	rx, tx := r.Depths()
 	return fmt.Sprintf("%d queues of %d and %d descriptors, %d frames on each", r.Queues(), rx, tx, each), r.end(nil)
-}
-
-func depths(n NIC) (rx, tx int) {
-	if d, ok := n.(interface{ Depths() (rx, tx int) }); ok {
-		return d.Depths()
-	}
-	return rxBuffers, txBuffers
 }
 
 // checksums has the NIC make one, and judge good ones and bad ones.
