@@ -10,6 +10,27 @@
 // oobnet's drivers: they say whether a model is one that a driver by others, written
 // for the silicon, can use. On QEMU's igb, which is nobody's model of ours, they say
 // whether the tests are right.
+//
+//	make test-vm VMFLAGS="-suite ixgbe-dpdk"
+//
+// runs them, if the host has DPDK, which hack/deps.sh installs. A register that is
+// written as it may not be, or a descriptor that is wrong, is a violation of a
+// model, and fails the run in a row of its own.
+//
+// # What DPDK's ixgbe does that Linux's does not
+//
+// Seen with 22.11; each is what a model has to bear, and what our own driver should
+// leave alone.
+//
+//   - The first word of the 82599's EEPROM it reads bit by bit, by EEC.
+//   - A receive queue's head it writes when the queue is enabled already. One that
+//     was stopped by itself begins anew so.
+//   - It does not wait for the X540's transmit queues to be enabled.
+//   - For link interrupts alone it switches MSI-X on in the configuration space, and
+//     leaves GPIE as for one vector and IVAR_MISC empty.
+//   - What it reports as received are the counters of queues (QPRC, QBRC), not those
+//     of the port.
+//   - That a UDP checksum is wrong it believes no 82599.
 package guestdpdk
 
 import (
