@@ -3,7 +3,9 @@ package ixgbemodel
 // reset puts all registers to what they are after a reset (4.2).
 func (d *Device) reset() {
 	d.regs = [Size / 4]uint32{}
-	d.rx, d.tx = [Queues]queue{}, [Queues]queue{}
+	for i := range Queues {
+		d.rx[i], d.tx[i] = d.rx[i].reset(), d.tx[i].reset()
+	}
 	d.held, d.wire = packetBuffer{}, i2c{}
 	d.clock = systemTime{read: d.config.Now()}
 	d.causes, d.misc, d.mask, d.miscMask, d.auto = 0, 0, 0, 0, 0

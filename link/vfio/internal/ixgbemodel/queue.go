@@ -12,6 +12,7 @@ type queue struct {
 	ready bool // it is
 	seen  bool // ENABLE has been read back as set
 	over  bool // it was up, and has been disabled since
+	past  bool // it was up before the last reset
 	given bool // it has got a tail since it was enabled
 	polls int  // reads of the control register since it was written
 	since int  // accesses to the device when it was written
@@ -19,6 +20,9 @@ type queue struct {
 	contexts [2]context // transmit alone, as is
 	partial  *packet    // a frame whose last descriptor has yet to come
 }
+
+// reset is the queue after a reset.
+func (q *queue) reset() queue { return queue{past: q.past || q.asked || q.ready || q.over} }
 
 // finder gets a queue's state of a device.
 type finder func(d *Device) *queue
@@ -193,15 +197,19 @@ func (d *Device) writeTail(q *queue, offset, value uint32, receives bool) {
 	base := offset - qTail
 	size := *d.reg(base + qLEN) / descriptorSize
 	q.settle(d.accesses)
+	const lateTail = "tail written after its queue was disabled"
 	const early = "tail written before ENABLE has been read back as set"
 	switch {
+	case value != 0 && size == 0 && q.past: // one processor resets while another still sends
+		d.tolerate(offset, enabling, lateTail)
+		return
 	case value >= size && value != 0:
 		d.violate(offset, ring, "tail beyond the ring")
 		return
 	case value != 0 && !q.seen && q.ready && !receives:
 		d.tolerate(offset, enabling, early)
 	case value != 0 && q.over: // Linux still refills on one processor, and stops on another
-		d.tolerate(offset, enabling, "tail written after its queue was disabled")
+		d.tolerate(offset, enabling, lateTail)
 	case value != 0 && !q.seen:
 		d.violate(offset, enabling, early)
 	}

@@ -28,3 +28,23 @@ func TestQueueRestarts(t *testing.T) {
 	r.Write32(rxBlock+qHead, 0)
 	r.violated("4.6.7.1", "head written")
 }
+
+// TestTailAfterReset: a driver that resets the device on one processor may still ring
+// a doorbell on another; that means nothing. Of a queue that was never up it is an
+// error, and of one that has a ring again and is not up.
+func TestTailAfterReset(t *testing.T) {
+	r := newRig(t, Chip82599)
+	r.start()
+	r.Write32(regCTRL, ctrlRST)
+	r.Write32(txBlock+qTail, 3)
+	if tail := r.Read32(txBlock + qTail); tail != 0 {
+		t.Errorf("the tail is %d", tail)
+	}
+	r.tolerated("4.6.8.1", "after its queue was disabled")
+	r.Write32(txBlock+qLEN, ringSize*descriptorSize)
+	r.Write32(txBlock+qTail, 3)
+	r.violated("4.6.8.1", "before ENABLE")
+	never := newRig(t, Chip82599)
+	never.Write32(txBlock+qTail, 3)
+	never.violated("7.2.3.4", "beyond the ring")
+}

@@ -43,6 +43,11 @@ type Bus struct {
 	released atomic.Bool // set by Release
 }
 
+// lateTail is what the model says of a doorbell that a side of a queue rings while
+// the control path stops or resets the device: package driver allows it, since it
+// means nothing then.
+const lateTail = "tail written after its queue was disabled"
+
 // wake is what is added to an eventfd: not zero, which is all that counts.
 var wake = []byte{1, 0, 0, 0, 0, 0, 0, 0}
 
@@ -65,7 +70,9 @@ func New(t testing.TB, number byte, c Config) *Port {
 			t.Errorf("%s: %v", p.name, v)
 		}
 		for _, v := range p.Tolerated() {
-			t.Errorf("%s: against the datasheet, though others do it: %v", p.name, v)
+			if v.What != lateTail {
+				t.Errorf("%s: against the datasheet, though others do it: %v", p.name, v)
+			}
 		}
 	})
 	return p
