@@ -21,9 +21,9 @@ fi
 GOLANGCI_LINT_CACHE=$PWD/.cache/golangci-lint
 export GOLANGCI_LINT_CACHE
 config=$PWD/.golangci.yml
-[ $# -eq 0 ] || exec "$bin" run --timeout 10m "$@"
+[ $# -eq 0 ] || exec "$bin" run --allow-serial-runners --timeout 10m "$@"
 status=0
 for module in . interop examples/appliance; do
-	(cd "$module" && "$bin" run --timeout 10m --config "$config" ./...) || status=1
+	(cd "$module" && "$bin" run --allow-serial-runners --timeout 10m --config "$config" ./...) || status=1
 done
 exit $status
