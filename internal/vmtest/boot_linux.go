@@ -212,7 +212,8 @@ func arguments(cfg Config, initrd string) []string {
 	}
 	for i, c := range cfg.Cards {
 		args = append(args, c.arguments(filepath.Dir(initrd), i)...)
-		args = append(args, "-device", fmt.Sprintf("virtio-net-pci,netdev=peer%d,romfile=,addr=%02x.0,mac=52:54:00:00:%02x:02", i, peerSlot(i), i+1))
+		// The peer hears frames of all VLANs, as a tap on the wire would.
+		args = append(args, "-device", fmt.Sprintf("virtio-net-pci,netdev=peer%d,romfile=,addr=%02x.0,mac=52:54:00:00:%02x:02,ctrl_vlan=off", i, peerSlot(i), i+1))
 	}
 	return append(args, cfg.Options...)
 }
