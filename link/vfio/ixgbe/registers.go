@@ -46,9 +46,12 @@ const (
 	autocForceUp  = 1 << 0  // link is up, whatever the wire says
 	autocRestart  = 1 << 12
 	autocMode     = 7 << 13 // LMS
+	autocHighest  = 4 << 13
 	autoc10Serial = 3 << 13
 	autoc1AN      = 2 << 13
 	autoc1PMD     = 1 << 9 // KX or BX in place of SFI
+	regANLP1      = 0x042b0
+	anlpState     = 0xf << 16 // of negotiation; 0: not begun
 	regAUTOC2     = 0x042a8
 	autoc2Serial  = 3 << 16
 	autoc2SFI     = 2 << 16

@@ -10,8 +10,12 @@ import (
 	"github.com/oobnet/oobnet/link/vfio/internal/driver"
 )
 
-// phyWait bounds one access to the PHY.
-const phyWait = 20 * time.Millisecond
+const (
+	// phyWait bounds one access to the PHY.
+	phyWait = 20 * time.Millisecond
+	// pipelineWait bounds negotiation's leaving its first state.
+	pipelineWait = 40 * time.Millisecond
+)
 
 // Registers of the X540's PHY, by device and number (IEEE Std 802.3, clause 45; X540
 // 6.6), and their bits.
@@ -96,8 +100,14 @@ func (d *device) writeAUTOC() {
 		v = v&^(autocMode|autoc1PMD) | autoc1AN
 	}
 	d.Own(&d.chip.semaphore, syncMAC)
+	defer d.Disown(&d.chip.semaphore, syncMAC)
+	if (v^d.Regs.Read32(regAUTOC))&autocMode != 0 {
+		// With another mode the data path begins anew only if the mode's highest bit
+		// has changed, too, and negotiation with it; so the drivers of Linux and DPDK.
+		d.Regs.Write32(regAUTOC, v^autocHighest|autocRestart)
+		d.Until(pipelineWait, func() bool { return d.Regs.Read32(regANLP1)&anlpState != 0 })
+	}
 	d.Regs.Write32(regAUTOC, v|autocRestart)
-	d.Disown(&d.chip.semaphore, syncMAC)
 }
 
 // programPHY wakes the X540's PHY, which negotiates then; the kernel's driver puts
