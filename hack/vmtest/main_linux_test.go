@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -131,6 +132,19 @@ func TestIxgbe(t *testing.T) {
 	for _, name := range []string{"cards", "vfio", "oracle", "ixgbe-linux", "ixgbe-trace", "ixgbe-dpdk"} {
 		if seen[name] != 2 {
 			t.Errorf("suite %s: on %d cards, want both", name, seen[name])
+		}
+	}
+}
+
+// TestEmulatorsOwn tells QEMU's own error from a guest's.
+func TestEmulatorsOwn(t *testing.T) {
+	const said = "vmtest: the guest died in link/vfio\n--- the end of what qemu-system-x86_64 said:\nqemu-system-x86_64: "
+	for text, want := range map[string]bool{
+		said + "system/physmem.c:2678: iotlb_to_section: Assertion `section_index < d->map.sections_nb' failed.": true,
+		said + "terminating on signal 15": false,
+	} {
+		if got := emulatorsOwn(errors.New(text)); got != want {
+			t.Errorf("%s: %v", text, got)
 		}
 	}
 }
