@@ -120,6 +120,11 @@ func prepare() (*inside.Plan, error) {
 	if err := json.Unmarshal(raw, plan); err != nil {
 		return nil, fmt.Errorf("%s: %w", inside.PlanFile, err)
 	}
+	// Debian's default, fq_codel, lets one flow overtake another and drops when
+	// a queue is long: to a test that is a wire that reorders and loses.
+	if err := os.WriteFile("/proc/sys/net/core/default_qdisc", []byte("pfifo_fast"), 0); err != nil {
+		return nil, err
+	}
 	for _, m := range plan.Modules {
 		if err := load(m); err != nil {
 			return nil, err
