@@ -18,7 +18,11 @@
 // end the connection. Memory that a client maps and then takes away is an error
 // of the access (EFAULT), not the end of the process. A server has one client at
 // a time. When it goes, its memory and its interrupts are forgotten and its
-// descriptors closed; the device keeps its state for the next one.
+// descriptors closed; the device keeps its state, an asserted INTx too, for the
+// next one. Who begins a message must finish it within [Config].Patience.
+//
+// A register access is one message and its reply: it costs the server two calls
+// into the kernel and no memory.
 //
 // Memory that is mapped without a descriptor cannot be accessed: commands from
 // server to client (DMA_READ, DMA_WRITE) are not sent. A guest needs shared

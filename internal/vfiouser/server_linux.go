@@ -63,8 +63,9 @@ func Listen(path string, dev Device, cfg *Config) (*Server, error) {
 }
 
 // Serve takes clients, one at a time, until Close, and then returns an error
-// that wraps net.ErrClosed. Who comes while there is a client is turned away. A
-// client that breaks the protocol loses its connection, no more.
+// that wraps net.ErrClosed. Who comes while there is a client is turned away, if
+// that does not leave at once. A client that breaks the protocol loses its
+// connection, no more.
 func (s *Server) Serve() error {
 	for {
 		c, err := s.l.AcceptUnix()
