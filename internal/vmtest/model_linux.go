@@ -123,6 +123,11 @@ func models(ctx context.Context, cfg Config, dir, binaries string) (stop func() 
 		}
 		return all, err
 	}
+	if cfg.Traces != "" {
+		if err := os.MkdirAll(cfg.Traces, 0o755); err != nil {
+			return stop, err
+		}
+	}
 	for i, c := range cfg.Cards {
 		if !c.served() {
 			continue

@@ -34,7 +34,7 @@ func modelConfig(t *testing.T) (cfg Config, dir string) {
 func TestModels(t *testing.T) {
 	leaktest.Check(t)
 	cfg, dir := modelConfig(t)
-	cfg.Traces = t.TempDir()
+	cfg.Traces = filepath.Join(t.TempDir(), "traces")
 	stop, err := models(t.Context(), cfg, dir, dir)
 	if err != nil {
 		t.Fatal(err)
@@ -74,14 +74,17 @@ func TestModelDies(t *testing.T) {
 // TestEmulator wants QEMU 11.1 for our cards alone, and no download.
 func TestEmulator(t *testing.T) {
 	empty := t.TempDir()
-	if _, err := emulator(empty, []Card{{"82599", "ixgbe"}}); !errors.Is(err, os.ErrNotExist) {
+	if _, err := emulator(empty, []Card{{"82599", "ixgbe"}}, false); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("without a cache: %v, want os.ErrNotExist", err)
 	}
 	root := filepath.Join(empty, "closures", "qemu-0123")
 	if err := os.MkdirAll(root, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	got, err := emulator(empty, []Card{{"x540", "vfio-pci"}})
+	if got, err := emulator(empty, []Card{{"igb", "vfio-pci"}}, true); err != nil || !slices.Contains(got, filepath.Join(root, "usr/bin", program)) {
+		t.Errorf("the newer one, from the cache: %q, %v", got, err)
+	}
+	got, err := emulator(empty, []Card{{"x540", "vfio-pci"}}, false)
 	if err != nil || got[0] != filepath.Join(root, "usr/lib64/ld-linux-x86-64.so.2") || !slices.Contains(got, filepath.Join(root, "usr/bin", program)) {
 		t.Errorf("from the cache: %q, %v", got, err)
 	}
