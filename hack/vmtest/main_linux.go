@@ -62,6 +62,7 @@ type guest struct {
 	card   card
 	ports  int
 	suites []suite
+	newer  bool
 	again  bool // it died of QEMU's own error once
 }
 
@@ -102,10 +103,12 @@ func choose(kernels, names, cards string) (guests []guest, err error) {
 				if !is[2].MatchString(c.String()) {
 					continue
 				}
-				at := slices.IndexFunc(guests, func(g guest) bool { return g.kernel == k && g.card == c && g.ports == s.ports })
+				at := slices.IndexFunc(guests, func(g guest) bool {
+					return g.kernel == k && g.card == c && g.ports == s.ports && (g.newer == s.newer || vmtest.NeedsModels(c.model))
+				})
 				if at < 0 {
 					at = len(guests)
-					guests = append(guests, guest{kernel: k, card: c, ports: s.ports})
+					guests = append(guests, guest{kernel: k, card: c, ports: s.ports, newer: s.newer})
 				}
 				guests[at].suites = append(guests[at].suites, s)
 			}
@@ -151,10 +154,10 @@ func (m *matrix) run(ctx context.Context, guests []guest) error {
 			m.lost(g.suites, g, "FAILED: no kernel")
 			continue
 		}
-		if vmtest.NeedsModels(g.card.model) {
+		if g.newer || vmtest.NeedsModels(g.card.model) {
 			if err := vmtest.FetchModels(ctx, vmtest.Cache(root)); err != nil {
 				fmt.Println(err)
-				m.skip(g, "skipped: no QEMU with vfio-user-pci, see above")
+				m.skip(g, "skipped: no QEMU 11.1, see above")
 				continue
 			}
 		}
@@ -224,7 +227,7 @@ func emulatorsOwn(err error) bool {
 }
 
 func (m *matrix) config(image *vmtest.Image, g guest, out io.Writer) vmtest.Config {
-	cfg := vmtest.Config{Kernel: image, Output: out, HugePages: 32, Programs: slices.Clone(programs), Binaries: m.binaries, Traces: m.traces}
+	cfg := vmtest.Config{Kernel: image, Output: out, HugePages: 32, Programs: slices.Clone(programs), Binaries: m.binaries, Traces: m.traces, Newer: g.newer}
 	if g.card.model != "" {
 		one := vmtest.Card{Model: g.card.model, Driver: g.card.driver}
 		cfg.Cards = slices.Repeat([]vmtest.Card{one}, max(g.ports, 1))

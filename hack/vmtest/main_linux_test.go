@@ -19,10 +19,11 @@ func TestChoose(t *testing.T) {
 		kernel string
 		card   card
 		ports  int
+		newer  bool
 	}
 	seen := map[machine]bool{}
 	for _, g := range all {
-		if m := (machine{g.kernel.Name, g.card, g.ports}); seen[m] {
+		if m := (machine{g.kernel.Name, g.card, g.ports, g.newer}); seen[m] {
 			t.Errorf("two guests for %v", m)
 		} else {
 			seen[m] = true

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os/exec"
 	"path/filepath"
+	"slices"
 )
 
 const program = "qemu-system-x86_64"
@@ -24,15 +25,12 @@ func FetchModels(ctx context.Context, cache string) error {
 }
 
 // emulator is the beginning of QEMU's command line: the machine's own, where it
-// has models of all cards.
-func emulator(cache string, cards []Card) ([]string, error) {
-	for _, c := range cards {
-		if !c.served() {
-			continue
-		}
+// has models of all cards and nobody wants the newer one.
+func emulator(cache string, cards []Card, newer bool) ([]string, error) {
+	if newer || slices.ContainsFunc(cards, Card.served) {
 		root, err := vfioUser.Cached(cache)
 		if err != nil {
-			return nil, fmt.Errorf("%w: card %s needs QEMU 11.1", err, c.Model)
+			return nil, fmt.Errorf("%w: it takes QEMU 11.1", err)
 		}
 		return append(vfioUser.Command(root, filepath.Join("usr/bin", program)),
 			"-L", filepath.Join(root, "usr/share/qemu"), "-L", filepath.Join(root, "usr/share/seabios")), nil
