@@ -207,17 +207,25 @@ func fullRules(t testing.TB) []Rule {
 
 // The bounds that Rules states hold where everything is at its bound.
 func TestBoundsOfTables(t *testing.T) {
-	start := time.Now()
-	full, err := NewRules(Skip, fullRules(t)...)
-	if err != nil {
-		t.Fatal(err)
+	const limit = raceFactor * time.Second
+	var full *Rules
+	took := 2 * limit
+	for range 5 { // what else the machine does can only make it longer
+		start := time.Now()
+		var err error
+		if full, err = NewRules(Skip, fullRules(t)...); err != nil {
+			t.Fatal(err)
+		}
+		if took = min(took, time.Since(start)); took <= limit {
+			break
+		}
 	}
-	took, size := time.Since(start), len(full.tables.block)
+	size := len(full.tables.block)
 	t.Logf("%d rules: %v, %d bytes", MaxRules, took, size)
 	if size > 64<<20 {
 		t.Errorf("%d bytes of tables, more than 64 MiB", size)
 	}
-	if limit := raceFactor * time.Second; took > limit {
+	if took > limit {
 		t.Errorf("compiled in %v, more than %v", took, limit)
 	}
 	for _, d := range full.tables.order {

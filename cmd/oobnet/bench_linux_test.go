@@ -26,7 +26,7 @@ func needWire(t *testing.T) {
 
 func TestBenchVeth(t *testing.T) {
 	needWire(t)
-	out, stderr, err := command(t.Context(), "bench", "--suite", "veth", "--rounds", "1", "--turn", "30ms", "--json")
+	out, stderr, err := command(t.Context(), "bench", "--suite", "veth", "--rounds", "1", "--turn", "150ms", "--json")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -300,11 +300,15 @@ func conn(kind int, name string) (*net.UnixConn, *os.File, error) {
 	return c.(*net.UnixConn), theirs, nil
 }
 
+// sendWait bounds SendFrame. On busy processors QEMU takes tens of ms to come to
+// its wire.
+const sendWait = 2 * time.Second
+
 // SendFrame lets a frame arrive at the card, without frame check sequence. If
 // the card has no room it waits in QEMU, and if QEMU has none SendFrame waits,
-// at most 5 s; a card whose link is down drops it.
+// at most 2 s; a card whose link is down drops it.
 func (m *Machine) SendFrame(frame []byte) error {
-	if err := m.wire.SetWriteDeadline(time.Now().Add(5 * time.Second)); err != nil {
+	if err := m.wire.SetWriteDeadline(time.Now().Add(sendWait)); err != nil {
 		return err
 	}
 	_, err := m.wire.Write(frame)
