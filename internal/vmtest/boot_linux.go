@@ -229,8 +229,10 @@ func cardMAC(i int) string { return fmt.Sprintf("52:54:00:00:%02x:01", i+1) }
 // arguments are those for card i and its wire, to which the peer is netdev peer<i>.
 func (c Card) arguments(dir string, i int) []string {
 	if c.served() {
+		// A posted write may wait in its socket while a frame that the guest sent after it
+		// comes by another one: that found a ring without the buffers just given.
 		return []string{
-			"-device", fmt.Sprintf(`{"driver":"vfio-user-pci","addr":"%02x.0","socket":{"type":"unix","path":%q}}`, cardSlot(i), cardSocket(dir, i)),
+			"-device", fmt.Sprintf(`{"driver":"vfio-user-pci","addr":"%02x.0","x-no-posted-writes":true,"socket":{"type":"unix","path":%q}}`, cardSlot(i), cardSocket(dir, i)),
 			"-netdev", fmt.Sprintf("dgram,id=peer%d,local.type=unix,local.path=%s,remote.type=unix,remote.path=%s", i, peerWire(dir, i), cardWire(dir, i)),
 		}
 	}
