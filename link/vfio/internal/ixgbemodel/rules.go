@@ -43,7 +43,7 @@ var rules = []rule{
 	{span{regL34TIMIR, 128, 4}, all, 0, "L34TIMIR", "8.2.3.5.13"},
 
 	{span{regFCTTV, 4, 4}, all, 0, "FCTTV", "8.2.3.3"},
-	{span{regFCRTL, 8, 4}, 1<<31 | 0x7ffe0, 0x1f, "FCRTL", "8.2.3.3"},
+	{span{regFCRTL, 8, 4}, 1<<31 | 0x7fff0, 0xf, "FCRTL", "8.2.3.3"},
 	{span{regFCRTH, 8, 4}, 1<<31 | 0x7ffe0, 0x7ff8001f, "FCRTH", "8.2.3.3"},
 	{span{regFCRTV, 1, 4}, 0xffff, 0, "FCRTV", "8.2.3.3"},
 	{span{regFCCFG, 1, 4}, 0x18, 0, "FCCFG", "8.2.3.3"},
