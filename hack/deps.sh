@@ -57,11 +57,19 @@ install() { # options and packages, for which the lists are fetched if that help
 backports() {
 	suite=bookworm-backports
 	cache=$PWD/.cache/apt
-	mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' 'Codename: bookworm' 2>/dev/null | head -1)
+	# Codenames are known once lists were fetched; before that, take the first source.
+	mirror=$({
+		apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' 'Codename: bookworm'
+		apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages'
+	} 2>/dev/null | head -1)
+	[ -n "$mirror" ] || {
+		echo "apt has no source of packages"
+		return 1
+	}
 	mkdir -p "$cache/lists/partial" || return 1
 	{
 		cat /etc/apt/sources.list 2>/dev/null
-		echo "deb ${mirror:-http://deb.debian.org/debian} $suite main"
+		echo "deb $mirror $suite main"
 	} >"$cache/sources.list"
 	set -- -o "Dir::Etc::sourcelist=$cache/sources.list" -o "Dir::State::lists=$cache/lists"
 	apt 180 "$@" update # what matters of its outcome, the next step shows

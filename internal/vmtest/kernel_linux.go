@@ -185,9 +185,13 @@ func (a apt) update(ctx context.Context) error {
 			return err
 		}
 	}
+	mirror, err := a.mirror(ctx)
+	if err != nil {
+		return err
+	}
 	sources := "# Written by internal/vmtest.\n"
 	for _, suite := range a.suites {
-		sources += "deb " + a.mirror(ctx) + " " + suite + " main\n"
+		sources += "deb " + mirror + " " + suite + " main\n"
 	}
 	list, stamp := filepath.Join(a.dir, "sources.list"), filepath.Join(a.dir, "updated")
 	if err := os.WriteFile(filepath.Join(a.dir, "status"), nil, 0o644); err != nil {
@@ -218,18 +222,22 @@ func suites() (all []string) {
 	return all
 }
 
-// mirror is the Debian archive that the machine's own apt uses, or the public
-// one.
-func (a apt) mirror(ctx context.Context) string {
-	const public = "http://deb.debian.org/debian/"
+// mirror is the Debian archive that the machine's own apt uses. Before apt has
+// fetched lists it does not know whose archives are whose: then it is the first.
+func (a apt) mirror(ctx context.Context) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, updateLimit)
 	defer cancel()
-	out, err := exec.CommandContext(ctx, "apt-get", "indextargets", "--format", "$(REPO_URI)", "Created-By: Packages", "Origin: Debian", "Label: Debian").Output()
-	first, _, _ := strings.Cut(string(out), "\n")
-	if err != nil || first == "" {
-		return public
+	ask := []string{"indextargets", "--format", "$(REPO_URI)", "Created-By: Packages"}
+	for _, whose := range [][]string{{"Origin: Debian", "Label: Debian"}, nil} {
+		out, err := exec.CommandContext(ctx, "apt-get", append(ask[:len(ask):len(ask)], whose...)...).Output()
+		if err != nil {
+			return "", fmt.Errorf("vmtest: apt-get indextargets: %w", err)
+		}
+		if first, _, _ := strings.Cut(string(out), "\n"); first != "" {
+			return first, nil
+		}
 	}
-	return first
+	return "", errors.New("vmtest: apt has no source of packages: add a Debian archive to its sources")
 }
 
 // names lists the packages whose names begin as a kernel's.
