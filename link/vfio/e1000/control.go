@@ -47,7 +47,7 @@ func (d *device) SetFilter(f *driver.Filter) error {
 
 // SetFeatures implements driver.Device.
 func (d *device) SetFeatures(on driver.Features) error {
-	if err := d.About.CheckFeatures(on); err != nil {
+	if err := d.CheckFeatures(on); err != nil {
 		return d.Fail(err)
 	}
 	d.About.On = on

@@ -14,10 +14,8 @@
 package e1000
 
 import (
-	"fmt"
 	"sync/atomic"
 
-	"github.com/oobnet/oobnet/link"
 	"github.com/oobnet/oobnet/link/vfio/internal/bus"
 	"github.com/oobnet/oobnet/link/vfio/internal/driver"
 )
@@ -66,7 +64,7 @@ func open(b bus.Bus, m driver.Model, cfg driver.Config) (driver.Device, error) {
 		Driver: "e1000", Model: m.Name, Queues: 1, MaxMTU: maxFrame - driver.FrameOverhead, MaxUnicast: d.Tables.MaxUnicast,
 		RXDescriptors: cfg.RXDescriptors, TXDescriptors: cfg.TXDescriptors, Supported: supported, On: cfg.Features,
 	}
-	if err := d.check(); err != nil {
+	if err := d.CheckAsked(1); err != nil {
 		return nil, d.Fail(err)
 	}
 	var err error
@@ -83,20 +81,6 @@ func open(b bus.Bus, m driver.Model, cfg driver.Config) (driver.Device, error) {
 	d.Count(&former) // what the last process has left is not ours
 	d.missed = 0
 	return d, nil
-}
-
-// check refuses what the NIC cannot do.
-func (d *device) check() error {
-	if err := d.About.SettleRings(); err != nil {
-		return err
-	}
-	switch {
-	case d.Config.Queues > 1:
-		return fmt.Errorf("%d queues: the %s has 1: %w", d.Config.Queues, d.About.Model, link.ErrNotSupported)
-	case d.Config.MTU > d.About.MaxMTU:
-		return fmt.Errorf("MTU %d: the %s carries at most %d", d.Config.MTU, d.About.Model, d.About.MaxMTU)
-	}
-	return d.About.CheckFeatures(d.Config.Features)
 }
 
 // Start implements driver.Device: SDM 14, 82574 4.6.

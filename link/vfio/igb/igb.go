@@ -107,7 +107,7 @@ func open(b bus.Bus, m driver.Model, cfg driver.Config) (driver.Device, error) {
 	if d.About.Queues > 1 {
 		d.About.Supported |= driver.RSS
 	}
-	if err := d.check(); err != nil {
+	if err := d.CheckAsked(d.mostQueues()); err != nil {
 		return nil, d.Fail(err)
 	}
 	d.SetUp(&d.Base, d.chip.layout())
@@ -149,27 +149,6 @@ func (d *device) mostQueues() int {
 		return d.chip.queues
 	}
 	return 1
-}
-
-// check refuses what the NIC cannot do.
-func (d *device) check() error {
-	if err := d.About.SettleRings(); err != nil {
-		return err
-	}
-	switch {
-	case d.About.Queues > d.mostQueues():
-		return fmt.Errorf("%d queues: the %s has %d with %v: %w", d.About.Queues, d.About.Model, d.mostQueues(), d.Config.Interrupts, link.ErrNotSupported)
-	case d.Config.MTU > d.About.MaxMTU:
-		return fmt.Errorf("MTU %d: the %s carries at most %d", d.Config.MTU, d.About.Model, d.About.MaxMTU)
-	}
-	return d.checkFeatures(d.Config.Features)
-}
-
-func (d *device) checkFeatures(f driver.Features) error {
-	if (f^d.About.On)&driver.AtOpen != 0 && d.Started() {
-		return fmt.Errorf("times and the loopback are switched before frames flow: open the device with them, or without: %w", link.ErrNotSupported)
-	}
-	return d.About.CheckFeatures(f)
 }
 
 // Start implements driver.Device: 4.5.9, 4.5.10.

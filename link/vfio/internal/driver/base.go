@@ -52,6 +52,31 @@ func (b *Base) Fail(err error) error {
 	return fmt.Errorf("%s: %s: %w", b.About.Driver, b.Bus.Name(), err)
 }
 
+// CheckAsked refuses what Open was asked for and the NIC cannot do. It has most
+// queues, with the interrupts that were asked for.
+func (b *Base) CheckAsked(most int) error {
+	if err := b.About.SettleRings(); err != nil {
+		return err
+	}
+	queues := max(b.Config.Queues, b.About.Queues)
+	switch {
+	case queues > most:
+		return fmt.Errorf("%d queues: the %s has %d with %v: %w", queues, b.About.Model, most, b.Config.Interrupts, link.ErrNotSupported)
+	case b.Config.MTU > b.About.MaxMTU:
+		return fmt.Errorf("MTU %d: the %s carries at most %d", b.Config.MTU, b.About.Model, b.About.MaxMTU)
+	}
+	return b.CheckFeatures(b.Config.Features)
+}
+
+// CheckFeatures refuses features that the NIC has not, and those that it is too
+// late to switch.
+func (b *Base) CheckFeatures(f Features) error {
+	if (f^b.About.On)&AtOpen&b.About.Supported != 0 && b.Started() {
+		return fmt.Errorf("times and the loopback are switched before frames flow: open the device with them, or without: %w", link.ErrNotSupported)
+	}
+	return b.About.CheckFeatures(f)
+}
+
 // Started says whether Start has programmed the NIC: before, settings are kept
 // for it.
 func (b *Base) Started() bool { return b.Region.Memory != nil }
