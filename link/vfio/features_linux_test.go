@@ -323,7 +323,7 @@ func TestSentAt(t *testing.T) {
 		times := []int64{7}
 		r.SentAt(bufs[:], times)
 		if asks && (times[0] < before || times[0] > clock.Now()) {
-			t.Errorf("frame %d: sent at %d, after %d", i, times[0], before)
+			t.Errorf("frame %d: sent at %d, want from %d to %d", i, times[0], before, clock.Now())
 		}
 		r.tx = append(r.tx, bufs[0])
 	}

@@ -129,12 +129,15 @@ func TestTimeInRegisters(t *testing.T) {
 	}
 }
 
-// TestClockIsReadSeldom: what is known of the two clocks serves for 10 ms.
+// TestClockIsReadSeldom: what is known of the two clocks serves for 10 ms, if the
+// thread was not held up between them.
 func TestClockIsReadSeldom(t *testing.T) {
+	host := int64(1 << 40)
+	defer clock.Fake(func() int64 { host++; return host })()
 	card := newCard(t, idI350)
 	_, queues := card.start(driver.Config{Queues: 1, Features: driver.RXTime, RXDescriptors: 16})
 	q := queues[0]
-	q.Fill([]uint32{0, 1, 2})
+	q.Fill([]uint32{0, 1, 2, 3, 4})
 	card.Set(regSYSTIML, 1000)
 	ring := card.receiveRing()
 	in := make([]link.Frame, 1)
@@ -155,6 +158,23 @@ func TestClockIsReadSeldom(t *testing.T) {
 	before := clock.Now()
 	if third := receive(2, 3000+driver.FreshFor); third.Time < before || third.Time > clock.Now() {
 		t.Errorf("time %d, want the one of the new reading", third.Time)
+	}
+	const late = 10 * driver.CloseBy
+	card.Set(regSYSTIML, 9000+2*driver.FreshFor)
+	card.OnRead = func(offset uint32) uint32 {
+		if offset == regSYSTIML {
+			host += late
+		}
+		return card.Get(offset)
+	}
+	before = clock.Now()
+	if fourth := receive(3, 9000+2*driver.FreshFor); fourth.Time < before+late || fourth.Time > clock.Now() {
+		t.Errorf("time %d, want the one of the new reading, which was held up", fourth.Time)
+	}
+	card.OnRead = nil
+	before = clock.Now()
+	if fifth := receive(4, 9000+2*driver.FreshFor); fifth.Time < before || fifth.Time > clock.Now() {
+		t.Errorf("time %d, want %d or a little more: a reading that was held up served for a second frame", fifth.Time, before)
 	}
 }
 

@@ -36,6 +36,10 @@ const (
 	// FreshFor is how long what is known of two clocks serves, ns, about 10 ms:
 	// two that differ by 50 ppm drift 0.5 us apart.
 	FreshFor = 10 << 20
+	// CloseBy is how long the reading of both may take to serve for more than one
+	// frame, ns. A register takes 1 or 2 us; a thread that loses its processor in
+	// between takes ms, and all times would be that much late.
+	CloseBy = 20_000
 
 	splitStamp = 1 << 30 // of SRRCTL: a time before the frame
 	tsyncValid = 1 << 0  // of TXControl: there is a time
@@ -67,6 +71,7 @@ type reference struct {
 	nic, host int64
 	pace      uint32 // of the clock then
 	known     bool
+	loose     bool // the reading took long
 }
 
 // stamp returns what stands before the frame in a buffer, bytes, and its time; 0
@@ -94,7 +99,7 @@ func (q *AdvancedQueue) stamp(w uint64, buffer uint32) (room uint16, at int64) {
 func (ref *reference) monotonic(a *Advanced, low, high uint32) int64 {
 	c := a.Layout.Clock
 	t := c.nanoseconds(low, high)
-	fresh := ref.known && ref.pace == a.pace.Load() // the control path's
+	fresh := ref.known && !ref.loose && ref.pace == a.pace.Load() // the control path's
 	if since := c.since(t, ref.nic); !fresh || since > FreshFor || since < -FreshFor {
 		ref.refresh(a)
 	}
@@ -104,12 +109,14 @@ func (ref *reference) monotonic(a *Advanced, low, high uint32) int64 {
 	return ref.host + c.since(t, ref.nic)
 }
 
-// refresh reads both clocks. If another queue is at it, what is known serves on.
+// refresh reads both clocks. The host's is read last, so that no frame has a time
+// before its own. If another queue is at it, what is known serves on.
 func (ref *reference) refresh(a *Advanced) {
 	if a.reading.Swap(true) { // another side of a queue
 		return
 	}
 	r, c := a.base.Regs, a.Layout.Clock
+	before := clock.Now()
 	if c.Freeze != 0 {
 		r.Read32(c.Freeze)
 	}
@@ -117,6 +124,7 @@ func (ref *reference) refresh(a *Advanced) {
 	host := clock.Now() // between the two: the low word's moment is that of the freezing
 	ref.nic = c.nanoseconds(low, r.Read32(c.High))
 	ref.host, ref.known, ref.pace = host, true, a.pace.Load() // the control path's
+	ref.loose = host-before > CloseBy
 	a.reading.Store(false)
 }
 
