@@ -141,8 +141,10 @@ func TestIxgbe(t *testing.T) {
 func TestEmulatorsOwn(t *testing.T) {
 	const said = "vmtest: the guest died in link/vfio\n--- the end of what qemu-system-x86_64 said:\nqemu-system-x86_64: "
 	for text, want := range map[string]bool{
-		said + "system/physmem.c:2678: iotlb_to_section: Assertion `section_index < d->map.sections_nb' failed.": true,
-		said + "terminating on signal 15": false,
+		said + "system/physmem.c:2678: iotlb_to_section: Assertion `section_index < d->map.sections_nb' failed.":   true,
+		"vmtest: the guest hangs\n[  183.5] rcu: rcu_preempt kthread timer wakeup didn't happen for 5251 jiffies!": true,
+		"vmtest: the guest hangs\n[  183.5] Kernel panic":                                                          false,
+		said + "terminating on signal 15":                                                                          false,
 	} {
 		if got := emulatorsOwn(errors.New(text)); got != want {
 			t.Errorf("%s: %v", text, got)
