@@ -7,6 +7,7 @@ import (
 	"runtime"
 	"runtime/debug"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/oobnet/oobnet/internal/sysinfo"
@@ -18,8 +19,9 @@ const Unlimited = math.MaxInt64
 // Env is what a machine and a process give to real-time threads. Strings that
 // the system does not tell are empty, numbers -1 unless said otherwise.
 type Env struct {
-	// Kernel release and how it is preempted: PREEMPT_RT, PREEMPT_DYNAMIC with
-	// the mode in brackets if it may be seen, PREEMPT, or none.
+	// Kernel release and how it is preempted: PREEMPT_RT, PREEMPT_DYNAMIC or
+	// PREEMPT, with the mode in brackets where the kernel has one and root asks
+	// (PREEMPT_RT has one since Linux 6.13), or none; RealTime reads it.
 	Kernel  string `json:"kernel,omitempty"`
 	Preempt string `json:"preempt,omitempty"`
 	// Virtual: the machine is one, and shares its cores with others.
@@ -91,6 +93,12 @@ func (e *Env) machine(info sysinfo.Info) {
 	}
 }
 
+// RealTime says whether the kernel is PREEMPT_RT, whatever the mode that it shows.
+func (e Env) RealTime() bool {
+	model, _, _ := strings.Cut(e.Preempt, " ")
+	return model == "PREEMPT_RT"
+}
+
 // Lines is the environment as text, one line for each thing, with a remark
 // where it costs latency.
 func (e Env) Lines() []string {
@@ -102,7 +110,7 @@ func (e Env) Lines() []string {
 		lines = append(lines, fmt.Sprintf("%-18s %s", name, value))
 	}
 	add("kernel", or(e.Kernel, e.OS+"/"+e.Arch), "")
-	add("preemption", or(e.Preempt, "unknown"), remark(e.Preempt != "" && e.Preempt != "PREEMPT_RT", "not PREEMPT_RT, so the kernel itself may keep a thread waiting"))
+	add("preemption", or(e.Preempt, "unknown"), remark(e.Preempt != "" && !e.RealTime(), "not PREEMPT_RT, so the kernel itself may keep a thread waiting"))
 	add("virtual machine", yes(e.Virtual), remark(e.Virtual, "the host may take a core away at any time"))
 	add("governor", or(e.Governor, "unknown"), remark(e.Governor != "" && e.Governor != "performance", "cores change their frequency: set performance"))
 	add("idle driver", or(e.IdleDriver, "unknown"), "")

@@ -2,7 +2,10 @@ package rt
 
 import (
 	"encoding/json"
+	"errors"
 	"math"
+	"os"
+	"path/filepath"
 	"runtime"
 	"runtime/debug"
 	"strings"
@@ -86,6 +89,41 @@ GOMEMLIMIT         unlimited`, 0},
 	if lines := strings.Join((Env{OS: "windows", Arch: "arm64", MaxLocked: -1, Locked: -1, TimerSlack: -1}).Lines(), "\n"); strings.Count(lines, "unknown") != 8 ||
 		!strings.Contains(lines, "windows/arm64") {
 		t.Errorf("where nothing is told:\n%s", lines)
+	}
+}
+
+// TestPreemptRT reads what kernels tell: a PREEMPT_RT kernel whose mode may be
+// chosen shows it to root, and is no less a PREEMPT_RT kernel.
+func TestPreemptRT(t *testing.T) {
+	for _, c := range []struct {
+		version, modes string
+		want           bool
+	}{
+		{"#1 SMP PREEMPT_RT Debian 6.12.43-1", "", true},
+		{"#1 SMP PREEMPT_RT Debian 7.2.1-1", "full (lazy)\n", true},
+		{"#1 SMP PREEMPT_DYNAMIC Debian 6.12.43-1", "none voluntary (full)\n", false},
+		{"#1 SMP PREEMPT Debian 5.10.1-1", "", false},
+		{"#1 SMP Debian 5.10.1-1", "", false},
+		{"", "", false},
+	} {
+		root := t.TempDir() + "/"
+		for name, text := range map[string]string{"proc/sys/kernel/version": c.version, "sys/kernel/debug/sched/preempt": c.modes} {
+			if text == "" {
+				continue
+			}
+			if err := errors.Join(os.MkdirAll(filepath.Dir(root+name), 0o755), os.WriteFile(root+name, []byte(text), 0o644)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		var e Env
+		e.machine(sysinfo.Read(root))
+		if e.RealTime() != c.want {
+			t.Errorf("%q, %q: preemption %q is real time: %v, want %v", c.version, c.modes, e.Preempt, e.RealTime(), c.want)
+		}
+		remarked := strings.Contains(strings.Join(e.Lines(), "\n"), "not PREEMPT_RT")
+		if wanted := c.version != "" && !c.want; remarked != wanted {
+			t.Errorf("%q: remark %v, want %v", e.Preempt, remarked, wanted)
+		}
 	}
 }
 

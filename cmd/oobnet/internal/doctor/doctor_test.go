@@ -68,6 +68,16 @@ func TestIdeal(t *testing.T) {
 	}
 }
 
+// TestModeOfPreemption: a PREEMPT_RT kernel is one in each of its modes.
+func TestModeOfPreemption(t *testing.T) {
+	needLinux(t)
+	h := ideal()
+	h.Preempt = "PREEMPT_RT (lazy)"
+	if found := only(h.Judge()); len(found) != 0 {
+		t.Errorf("found %+v", found)
+	}
+}
+
 // only returns the findings that are not OK.
 func only(findings []Finding) (list []Finding) {
 	for _, f := range findings {

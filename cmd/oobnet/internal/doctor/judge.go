@@ -46,7 +46,7 @@ func (h *Host) kernel() []Finding {
 	l.judge(h.XDPSockets == nil, Bad, "AF_XDP sockets", found, "no AF_XDP link without them", "run as root, or with CAP_NET_RAW; a kernel of your own needs CONFIG_XDP_SOCKETS=y")
 	l.judge(h.BTF, Warn, "BTF", yes(h.BTF), "eBPF objects that relocate themselves (CO-RE) do not load, and hardware metadata is out of reach", "use a kernel with CONFIG_DEBUG_INFO_BTF=y")
 	l.judge(h.JIT != 0, Warn, "eBPF compiler", map[bool]string{true: "on", false: "off"}[h.JIT != 0], "filters are interpreted", "sysctl -w net.core.bpf_jit_enable=1")
-	l.judge(h.Preempt == "PREEMPT_RT", Warn, "preemption", or(h.Preempt, "not told"), "the kernel itself may keep a thread waiting for milliseconds", "apt install linux-image-rt-"+h.Arch)
+	l.judge(h.RealTime(), Warn, "preemption", or(h.Preempt, "not told"), "the kernel itself may keep a thread waiting for milliseconds", "apt install linux-image-rt-"+h.Arch)
 	good := !strings.Contains("hpet acpi_pm refined-jiffies jiffies", or(h.ClockSource, "none"))
 	l.judge(good, Warn, "clock source", or(h.ClockSource, "not told"), "each reading of the clock is a system call", "clocksource=tsc"+onKernelLine)
 	return l.findings
