@@ -19,8 +19,9 @@ func doctorCommand() *cobra.Command {
 		Short: "Say what this machine and a NIC of it can give, and how to mend what they cannot",
 		Long: `doctor looks at what the stage depends on: kernel, rights, memory, CPUs, IOMMU, and
 with -i a network interface. Each line is ok, warn (it works, with a worse worst
-case or less speed than it could have) or bad (something does not work), and says
-what mends it. It changes nothing. It exits with 1 if anything is bad.
+case or less speed than it could have) or bad (something does not work). What is
+not ok says why, and what mends it: a command, a setting, or where the cause is
+seen. It changes nothing. It exits with 1 if anything is bad.
 
 What needs rights is judged by those that doctor runs with: ask as the user, or
 in the unit, that the program is to have.`,

@@ -106,7 +106,8 @@ func (c *Card) judgeXDP(l *list, kernel string) {
 		l.judge(false, Warn, "XDP", "not told", "what the driver can do is seen when a link is opened", "install a kernel of 6.3 or later, which tells")
 		return
 	case c.XDPError != nil:
-		l.judge(false, Warn, "XDP", c.XDPError.Error(), "what the driver can do is seen when a link is opened", "")
+		l.judge(false, Warn, "XDP", c.XDPError.Error(), "what the driver can do is seen when a link is opened",
+			"strace -f -e trace=network oobnet doctor -i "+c.Name+", which shows the call that failed: a sandbox may forbid it")
 		return
 	}
 	can := c.XDP.XDP
@@ -144,14 +145,14 @@ func (c *Card) judgeQueues(l *list) {
 	case c.RingsError == nil:
 		l.ok("rings", fmt.Sprintf("receive %d of %d, send %d of %d", c.Rings.RX, c.Rings.MaxRX, c.Rings.TX, c.Rings.MaxTX))
 	case !errors.Is(c.RingsError, errors.ErrUnsupported):
-		l.judge(false, Warn, "rings", c.RingsError.Error(), "not to be seen", "")
+		l.judge(false, Warn, "rings", c.RingsError.Error(), "not to be seen", "ethtool -g "+c.Name+" asks the same; dmesg has what the driver says of it")
 	}
 	switch co := c.Coalescing; {
 	case c.CoalescingError == nil:
 		l.judge(co.RX <= longCoalescing && !co.Adaptive, Warn, "coalescing", co.String(),
 			"the first frame after a pause waits so long for its interrupt", fmt.Sprintf("ethtool -C %s adaptive-rx off rx-usecs 0", c.Name))
 	case !errors.Is(c.CoalescingError, errors.ErrUnsupported):
-		l.judge(false, Warn, "coalescing", c.CoalescingError.Error(), "not to be seen", "")
+		l.judge(false, Warn, "coalescing", c.CoalescingError.Error(), "not to be seen", "ethtool -c "+c.Name+" asks the same; dmesg has what the driver says of it")
 	}
 }
 

@@ -29,7 +29,8 @@ type Finding struct {
 	Level Level  `json:"level"`
 	Found string `json:"found"`
 	// Why it is not OK: what it costs, or what does not work. Mend is the command,
-	// or the setting, that changes it. Both are empty if it is.
+	// or the setting, that changes it; where something failed that should not, the
+	// command that shows the cause. Both are empty if it is OK, and only then.
 	Why  string `json:"why,omitempty"`
 	Mend string `json:"mend,omitempty"`
 }

@@ -30,7 +30,7 @@ const (
 func (h *Host) Judge() []Finding {
 	if !h.linux() {
 		l := list{area: "kernel"}
-		l.judge(false, Bad, "system", h.OS+"/"+h.Arch, "AF_XDP and VFIO need Linux; links in memory work here", "")
+		l.judge(false, Bad, "system", h.OS+"/"+h.Arch, "AF_XDP and VFIO need Linux; links in memory work here", "run it on Linux "+oldestKernel+" or later")
 		return l.findings
 	}
 	return slices.Concat(h.kernel(), h.rights(), h.memory(), h.processors(), h.ioMMU())
@@ -120,7 +120,8 @@ func (h *Host) share() string {
 func (h *Host) ioMMU() []Finding {
 	l := list{area: "VFIO"}
 	if h.PCI != nil {
-		l.judge(false, Warn, "PCI", h.PCI.Error(), "link/vfio finds no NIC", "")
+		l.judge(false, Warn, "PCI", h.PCI.Error(), "link/vfio finds no NIC",
+			"ls /sys/bus/pci/devices; if there is none: mount -t sysfs sysfs /sys (in a container: have it mounted); some machines have no PCI bus")
 	}
 	l.judge(h.IOMMU, Warn, "IOMMU", yes(h.IOMMU), "link/vfio does not work without one",
 		"VT-d or AMD-Vi in the firmware, intel_iommu=on iommu=pt"+onKernelLine)

@@ -76,7 +76,7 @@ func TestLookAtThisHost(t *testing.T) {
 		t.Errorf("only %d findings", len(findings))
 	}
 	for _, f := range findings {
-		if f.Found == "" || f.Level != OK && f.Why == "" {
+		if f.Found == "" || (f.Level != OK) != (f.Why != "") || (f.Level != OK) != (f.Mend != "") {
 			t.Errorf("%+v", f)
 		}
 	}
@@ -96,7 +96,7 @@ func TestLookAtCard(t *testing.T) {
 		t.Errorf("%+v", c)
 	}
 	for _, f := range c.Judge(ideal()) {
-		if f.Level == Bad || f.Found == "" {
+		if f.Level == Bad || f.Found == "" || (f.Level != OK) != (f.Mend != "") {
 			t.Errorf("%+v", f)
 		}
 	}
