@@ -18,7 +18,7 @@ const (
 	overhead   = 10 + 2 // bytes of a datagram's header and working counter
 	aprd       = 1      // read of the slave at a position: each adds 1 to it, who gets 0 is meant
 	lrw        = 12     // read and write of the image that all slaves share
-	both       = 1 + 2  // what a slave counts that has read (2) and written (1) the image
+	both       = 1 + 2  // what a slave counts that has read (1) and written (2) the image
 	alStatus   = 0x0130 // the register of a slave's state, 16 bits
 	alOp       = 8      // the state in which it takes part
 )
