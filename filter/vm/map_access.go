@@ -24,33 +24,62 @@ func encode(x any) ([]byte, error) {
 	return b, nil
 }
 
-// slot looks a key up for Go code.
-func (m *Map) slot(key []byte) (uint32, bool) {
-	if !m.hashed() {
-		i := binary.LittleEndian.Uint32(key)
-		return i, uint64(i) < uint64(m.max) && (m.present == nil || m.present[i].Load() != 0)
-	}
-	var k [maxKeyWords]uint64
-	w := k[:m.table.width]
-	words(w, key)
-	if m.kind == ebpf.LPMTrie {
-		slot, _, ok := m.match(w)
-		return slot, ok
-	}
-	return m.table.find(w, m.table.hash(w))
-}
-
 // Lookup copies the value of a key; in an LPM trie, that of the longest prefix
-// that fits. The error wraps ebpf.ErrKeyNotExist if there is none.
+// that fits. While programs update the key, it is the old value or the new; what
+// a program writes through a pointer may be seen in part. The error wraps
+// ebpf.ErrKeyNotExist if there is none.
 func (m *Map) Lookup(key []byte) ([]byte, error) {
 	if err := m.keyError(key); err != nil {
 		return nil, err
 	}
-	slot, ok := m.slot(key)
-	if !ok {
+	if m.hashed() {
+		return m.lookupHash(key)
+	}
+	i := binary.LittleEndian.Uint32(key)
+	if uint64(i) >= uint64(m.max) || m.present != nil && m.present[i].Load() == 0 {
 		return nil, m.missing(key)
 	}
-	return m.get(slot), nil
+	return m.get(i), nil
+}
+
+// lookupHash copies values until one was left alone meanwhile. If a program
+// updates the key all the time, it makes that wait for one copy.
+func (m *Map) lookupHash(key []byte) ([]byte, error) {
+	var k [maxKeyWords]uint64
+	t := m.table
+	for tries := 0; ; tries++ {
+		w := k[:t.width]
+		words(w, key)
+		slot, ok := m.find(w)
+		if !ok {
+			return nil, m.missing(key)
+		}
+		if tries >= maxWalks {
+			b := t.bucket(t.hash(w))
+			t.hold(b, true)
+			if slot, ok = t.own(b, w); ok {
+				value := m.get(slot)
+				t.release(b)
+				return value, nil
+			}
+			t.release(b) // deleted at last; of a trie, another prefix may fit
+			continue
+		}
+		seq, ok := t.copying(slot, w)
+		if value := m.get(slot); ok && t.seq[slot].Load() == seq {
+			return value, nil
+		}
+	}
+}
+
+// find looks a key up that is a hash's; of a trie, it cuts it to the prefix that
+// it finds.
+func (m *Map) find(key []uint64) (slot uint32, ok bool) {
+	if m.kind == ebpf.LPMTrie {
+		slot, _, ok = m.match(key)
+		return slot, ok
+	}
+	return m.table.find(key, m.table.hash(key))
 }
 
 // Update sets the value of a key.

@@ -1,6 +1,7 @@
 package vm
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -256,13 +257,17 @@ func TestConcurrentRunners(t *testing.T) {
 	}
 }
 
-// TestTableUnderChurn: keys that stay are found, whatever happens around them.
+// TestTableUnderChurn: keys that stay are found, with a value of theirs, whatever
+// happens around them and while they are updated. A key's values differ, and all
+// of them name it; the map is small, so that chains are long and slots used again
+// at once.
 func TestTableUnderChurn(t *testing.T) {
-	const stay, workers = 8, 3
-	m := oneMap(t, &ebpf.MapSpec{Type: ebpf.Hash, KeySize: 4, ValueSize: 4, MaxEntries: 32}, workers)
+	const stay, workers, words = 8, 3, 32
+	m := oneMap(t, &ebpf.MapSpec{Type: ebpf.Hash, KeySize: 4, ValueSize: 4 * words, MaxEntries: 32}, workers)
 	key := func(n uint32) []uint64 { return []uint64{uint64(n)} }
+	value := func(n, version uint32) []byte { return bytes.Repeat(le32(n<<16|version&0xffff), words) }
 	for n := range uint32(stay) {
-		if err := m.Update(le32(n), le32(n)); err != nil {
+		if err := m.Update(le32(n), value(n, 0)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -271,19 +276,24 @@ func TestTableUnderChurn(t *testing.T) {
 	for w := range workers {
 		work.Go(func() {
 			r := rand.New(rand.NewPCG(uint64(w), 9))
-			for range 20000 {
+			for i := range uint32(20000) {
 				n := stay + r.Uint32N(60)
-				switch r.IntN(3) {
+				switch r.IntN(5) {
 				case 0:
-					_ = m.table.update(key(n), le32(n), 0, w)
+					_ = m.table.update(key(n), value(n, i), 0, w)
 				case 1:
 					_ = m.table.remove(key(n), false)
 				case 2:
-					n %= stay
-					slot, ok := m.table.find(key(n), m.table.hash(key(n)))
-					if !ok {
+					_ = m.table.update(key(n%stay), value(n%stay, i), 0, w)
+				case 3:
+					if _, ok := m.table.find(key(n%stay), m.table.hash(key(n%stay))); !ok {
 						lost[w]++
-					} else if b := m.get(slot); binary.LittleEndian.Uint32(b) != n {
+					}
+				case 4:
+					b, err := m.Lookup(le32(n % stay))
+					if err != nil {
+						lost[w]++
+					} else if v := binary.LittleEndian.Uint32(b); v>>16 != n%stay || !bytes.Equal(b, bytes.Repeat(b[:4], words)) {
 						wrong[w]++
 					}
 				}
@@ -293,13 +303,13 @@ func TestTableUnderChurn(t *testing.T) {
 	work.Wait()
 	for w := range workers {
 		if lost[w] != 0 || wrong[w] != 0 {
-			t.Errorf("worker %d: %d not found, %d with another's value", w, lost[w], wrong[w])
+			t.Errorf("worker %d: %d not found, %d with another's value, or with a torn one", w, lost[w], wrong[w])
 		}
 	}
 	// All that is there can be deleted, and then all slots are free again.
 	_ = m.Each(func(k, _ []byte) bool { return m.Delete(k) == nil })
 	for n := range uint32(32) {
-		if err := m.Update(le32(n), le32(n)); err != nil {
+		if err := m.Update(le32(n), value(n, 0)); err != nil {
 			t.Fatalf("entry %d of 32 after the churn: %v", n, err)
 		}
 	}

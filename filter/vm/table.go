@@ -14,8 +14,10 @@ const (
 	// bucket it is: a reader that was carried into another chain, because an
 	// entry was deleted and used again under it, sees that it has to start over.
 	endMark = 1 << 31
-	// maxWalks is how often a reader starts over. Each time takes a delete and
-	// an insert by somebody else during one walk.
+	// lostMark ends a walk that came to no end; no bucket has this mark.
+	lostMark = endMark | (endMark - 1)
+	// maxWalks is how often a reader starts over. Each time takes a change of the
+	// bucket by somebody else during one walk.
 	maxWalks = 16
 	// maxSpins is how often a program tries to get a bucket, a few
 	// microseconds; holders need less than one, unless they are preempted.
@@ -30,8 +32,11 @@ const (
 // table is the structure of a hash: which slot holds which key. Slots are
 // there from the start, as in the kernel's preallocated hashes. Lookups follow
 // the chain of a bucket and take nothing; changes of a bucket take its lock, a
-// word set by compare-and-swap for the time of one change, as the kernel's
-// programs do too. Values lie in the map's slabs, by slot.
+// word made odd by compare-and-swap for the time of one change, as the kernel's
+// programs do too. What a lookup finds it may have at once. That it finds
+// nothing it believes only if nobody has changed the bucket meanwhile: it may
+// have come too late for the old entry of a key, and too early for the new one.
+// Values lie in the map's slabs, by slot.
 //
 // All is read and written by Runners and by Go code through Map, at the same
 // time.
@@ -41,7 +46,7 @@ type table struct {
 	width int // of a key, words
 	slots uint32
 	heads []atomic.Uint32 // by bucket: the first slot, or an endMark
-	locks []atomic.Uint32 // by bucket: 1 while it is changed
+	locks []atomic.Uint32 // by bucket: how often it was taken and released; odd while it is changed
 	next  []atomic.Uint32 // by slot: the next, or an endMark
 	// seq counts by slot how often it was filled and vacated; vacant if odd.
 	// Written by whoever holds the lock of the bucket that the slot is in, or
@@ -55,7 +60,8 @@ type table struct {
 	free     atomic.Uint64
 	freeNext []atomic.Uint32 // by slot: the next free one
 	// spare is a slot for each updater, the CPUs and last Go code: a new value
-	// of an old key goes there, so that readers see the old value or the new.
+	// of an old key goes there, and the key has an entry all the time. The old
+	// value stays as it is until the updater's next change of this kind.
 	spare []uint32
 }
 
@@ -112,28 +118,59 @@ func (t *table) holds(slot uint32, key []uint64) bool {
 	return true
 }
 
-// find looks a key up.
+// find looks a key up, for readers: changes may be under way.
 //
 //oobnet:hot
 func (t *table) find(key []uint64, h uint64) (slot uint32, ok bool) {
 	b := t.bucket(h)
+	former := uint32(0) // even: no walk has yet been made during a change
 	for range maxWalks {
-		at := t.heads[b].Load()
-		for n := uint32(0); at&endMark == 0 && n <= t.slots; n++ {
-			seq := t.seq[at].Load()
-			if seq&vacant == 0 && t.holds(at, key) && t.seq[at].Load() == seq {
-				if t.used != nil && t.used[at].Load() == 0 {
-					t.used[at].Store(1)
-				}
-				return at, true
-			}
-			at = t.next[at].Load()
+		version := t.locks[b].Load()
+		at := t.walk(b, key)
+		if at&endMark == 0 {
+			return at, true
 		}
-		if at == endMark|b {
-			break
+		// One change may have put the new entry behind this reader's back and
+		// taken the old one away in front of it. Not so if there was none, or
+		// if the one under way was so already during the former walk.
+		quiet := version&1 == 0 || version == former
+		if quiet && at == endMark|b && t.locks[b].Load() == version {
+			return 0, false
 		}
+		former = version
 	}
 	return 0, false
+}
+
+// own looks a key up in a bucket that the caller holds, and so nobody changes.
+//
+//oobnet:hot
+func (t *table) own(b uint32, key []uint64) (slot uint32, ok bool) {
+	slot = t.walk(b, key)
+	return slot, slot&endMark == 0
+}
+
+// walk follows the chain of a bucket to the slot of a key, or to its end: an
+// endMark, of this bucket or of another, or lostMark, after more steps than there
+// are slots.
+//
+//oobnet:hot
+func (t *table) walk(b uint32, key []uint64) uint32 {
+	at := t.heads[b].Load()
+	for n := uint32(0); at&endMark == 0; n++ {
+		if n > t.slots {
+			return lostMark
+		}
+		seq := t.seq[at].Load()
+		if seq&vacant == 0 && t.holds(at, key) && t.seq[at].Load() == seq {
+			if t.used != nil && t.used[at].Load() == 0 {
+				t.used[at].Store(1)
+			}
+			return at
+		}
+		at = t.next[at].Load()
+	}
+	return at
 }
 
 // hold takes a bucket. A program gives up after a while, since it must not
@@ -141,7 +178,10 @@ func (t *table) find(key []uint64, h uint64) (slot uint32, ok bool) {
 //
 //oobnet:hot
 func (t *table) hold(b uint32, wait bool) bool {
-	for spins := 0; !t.locks[b].CompareAndSwap(0, 1); spins++ {
+	for spins := 0; ; spins++ {
+		if v := t.locks[b].Load(); v&1 == 0 && t.locks[b].CompareAndSwap(v, v+1) {
+			return true
+		}
 		if spins >= maxSpins {
 			if !wait {
 				return false
@@ -149,10 +189,9 @@ func (t *table) hold(b uint32, wait bool) bool {
 			runtime.Gosched()
 		}
 	}
-	return true
 }
 
-func (t *table) release(b uint32) { t.locks[b].Store(0) }
+func (t *table) release(b uint32) { t.locks[b].Add(1) }
 
 // take takes a free slot.
 //
@@ -230,7 +269,7 @@ func (t *table) update(key []uint64, value []byte, flags uint64, who int) int64 
 			}
 			return -eBUSY
 		}
-		old, found := t.find(key, h)
+		old, found := t.own(b, key)
 		switch {
 		case found && flags == noExist:
 			t.release(b)
@@ -290,7 +329,7 @@ func (t *table) remove(key []uint64, wait bool) int64 {
 	if !t.hold(b, wait) {
 		return -eBUSY
 	}
-	slot, found := t.find(key, h)
+	slot, found := t.own(b, key)
 	if found {
 		t.unlink(b, slot)
 		t.give(slot)
@@ -337,6 +376,14 @@ func (t *table) evict(wait bool) (uint32, bool) {
 		}
 	}
 	return 0, false
+}
+
+// copying is called before the value of a slot is copied and says, with a seq,
+// whether the slot holds the key: after the copy, an unchanged seq says that the
+// value is whole and the key's.
+func (t *table) copying(slot uint32, key []uint64) (seq uint32, ok bool) {
+	seq = t.seq[slot].Load()
+	return seq, seq&vacant == 0 && t.holds(slot, key)
 }
 
 // entry copies the key of a slot; false if it holds none.
