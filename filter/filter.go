@@ -124,6 +124,22 @@ const (
 	ActionRedirectError
 )
 
+// actionNames of what is no verdict.
+var actionNames = [...]string{
+	ActionError: "error", ActionTX: "tx", ActionTXError: "tx_error", ActionRedirect: "redirect", ActionRedirectError: "redirect_error",
+}
+
+// String returns the action's name, a verdict's as [Verdict.String] has it.
+func (a Action) String() string {
+	switch {
+	case a < Verdicts:
+		return Verdict(a).String()
+	case int(a) < len(actionNames):
+		return actionNames[a]
+	}
+	return fmt.Sprintf("action(%d)", uint8(a))
+}
+
 // Stats counts what the filters of a device have decided since it was attached,
 // and Rules since the last one was set.
 type Stats struct {
