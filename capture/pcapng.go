@@ -235,10 +235,7 @@ func (r *record) remark() string {
 		text += ": " + r.outcome.Reason.String()
 	}
 	if r.outcome.Filtered {
-		text += ", verdict " + verdictNames[min(int(r.outcome.Verdict), len(verdictNames)-1)]
+		text += ", verdict " + r.outcome.Verdict.String()
 	}
 	return text
 }
-
-// verdictNames of filter.Action, by number.
-var verdictNames = [...]string{"drop", "accept", "skip", "vlan", "error", "tx", "tx_error", "redirect", "redirect_error", "unknown"}
