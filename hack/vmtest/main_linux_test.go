@@ -1,9 +1,13 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"io"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -20,10 +24,11 @@ func TestChoose(t *testing.T) {
 		card   card
 		ports  int
 		newer  bool
+		alone  bool
 	}
 	seen := map[machine]bool{}
 	for _, g := range all {
-		if m := (machine{g.kernel.Name, g.card, g.ports, g.newer}); seen[m] {
+		if m := (machine{g.kernel.Name, g.card, g.ports, g.newer, g.alone}); seen[m] {
 			t.Errorf("two guests for %v", m)
 		} else {
 			seen[m] = true
@@ -33,6 +38,11 @@ func TestChoose(t *testing.T) {
 		if !seen[machine{kernel: k.Name}] {
 			t.Errorf("nothing runs on %s", k.Name)
 		}
+	}
+	// Figures are taken while nothing else runs, and those tests have no other in their guest.
+	bench := slices.IndexFunc(all, func(g guest) bool { return g.alone })
+	if bench < 0 || len(all[bench].suites) != 1 || all[bench].suites[0].name != "bench" {
+		t.Errorf("alone is guest %d of %v", bench, all)
 	}
 	some, err := choose("6.12", "cards", "igb/vfio-pci|e1000/")
 	if got := fmt.Sprint(some); err != nil || got != "[6.12, igb/vfio-pci: cards 6.12, e1000/vfio-pci: cards]" {
@@ -59,13 +69,14 @@ func TestScore(t *testing.T) {
 		{Started: true, Ended: true, Passed: []string{"T6"}},
 		{Started: true},
 	}}
-	var m matrix
+	m := tally{out: io.Discard}
 	if done := m.score(g, report); done != 2 {
 		t.Errorf("%d suites are done, want 2", done)
 	}
 	m.lost(g.suites[2:], g, "FAILED: the guest died or hung")
 	var out strings.Builder
-	m.table(&out)
+	m.out = &out
+	m.table()
 	for _, want := range []string{
 		"good             6.12     igb/vfio-pci         2s  ok, 3 passed, 1 skipped\n",
 		"bad              6.12     igb/vfio-pci         0s  FAILED, 0 passed: T5\n",
@@ -80,7 +91,7 @@ func TestScore(t *testing.T) {
 	}
 	// A binary that ends badly without a failed test, as by its time limit.
 	report.Results[0].Status = 2
-	m = matrix{}
+	m = tally{out: io.Discard}
 	m.score(g, report)
 	if m.bad != 2 || !strings.Contains(m.rows[0].verdict, "exit status 2") {
 		t.Errorf("rows %+v", m.rows)
@@ -91,14 +102,15 @@ func TestScore(t *testing.T) {
 // guest that cannot run.
 func TestJudge(t *testing.T) {
 	g := guest{kernel: vmtest.Kernels[0], card: card{"82599", "ixgbe"}, suites: []suite{{name: "one"}, {name: "two"}}}
-	var m matrix
+	m := tally{out: io.Discard}
 	m.judge(g, []vmtest.Model{
 		{Lines: []string{"count reads 1"}},
 		{Violations: []string{"register 0x05080: it is not done"}},
 	})
 	m.skip(g, "skipped: no QEMU")
 	var out strings.Builder
-	m.table(&out)
+	m.out = &out
+	m.table()
 	for _, want := range []string{
 		"model            6.12     82599/ixgbe          0s  ok, no violation\n",
 		"model            6.12     82599/ixgbe          0s  FAILED: 1 violations, see above\n",
@@ -149,5 +161,55 @@ func TestEmulatorsOwn(t *testing.T) {
 		if got := emulatorsOwn(errors.New(text)); got != want {
 			t.Errorf("%s: %v", text, got)
 		}
+	}
+}
+
+// TestEach has calls of which two run at a time, and an error that ends them.
+func TestEach(t *testing.T) {
+	list := []int{0, 1, 2, 3, 4, 5}
+	var mu sync.Mutex
+	var now, most int
+	var calls []int
+	both := make(chan struct{})
+	err := each(t.Context(), 2, list, func(_ context.Context, i int) error {
+		mu.Lock()
+		calls = append(calls, i)
+		if now++; now > most {
+			if most = now; most == 2 {
+				close(both)
+			}
+		}
+		mu.Unlock()
+		select {
+		case <-both: // a third call would come while these wait
+		case <-time.After(time.Minute):
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		now--
+		return nil
+	})
+	if slices.Sort(calls); err != nil || !slices.Equal(calls, list) || most != 2 {
+		t.Errorf("called with %v, %d at a time, %v", calls, most, err)
+	}
+	bad := errors.New("bad")
+	calls = nil
+	err = each(t.Context(), 2, list, func(ctx context.Context, i int) error {
+		mu.Lock()
+		calls = append(calls, i)
+		mu.Unlock()
+		if i == 0 {
+			return bad
+		}
+		<-ctx.Done() // what runs beside it is ended
+		return ctx.Err()
+	})
+	if !errors.Is(err, bad) || len(calls) == len(list) {
+		t.Errorf("after an error: called with %v, %v", calls, err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := each(ctx, 2, list, func(ctx context.Context, _ int) error { return ctx.Err() }); !errors.Is(err, context.Canceled) {
+		t.Errorf("of a context that has ended: %v", err)
 	}
 }

@@ -48,8 +48,9 @@ type Config struct {
 	HugePages int
 	// Output gets what the tests print, as go test -v does. Nil: nobody.
 	Output io.Writer
-	// Binaries is a folder to build in, where the next machine finds what this
-	// one has built, as long as the sources do not change; "": one of its own.
+	// Binaries is a folder to build in, where other machines, of this process or
+	// another and at the same time too, find what this one has built, as long as the
+	// sources do not change; "": one of its own.
 	Binaries string
 	// Traces is a folder for the traces of cards that we model ourselves, each
 	// named by the card and its driver, as 82599-ixgbe-0.trace: what is there of

@@ -43,29 +43,44 @@ func static(ctx context.Context, root string, args ...string) error {
 }
 
 // compile builds the guest's first program, the test binaries and what models
-// cards into dir. The
-// name of a binary is its package's path with dashes.
+// cards into dir, which other machines may be building in at the same time. What
+// is there already another run or machine has built. The name of a test binary is
+// its package's path with dashes.
 func compile(ctx context.Context, root, dir string, cfg Config) error {
+	unlock, err := lock(ctx, filepath.Join(dir, "lock"))
+	if err != nil {
+		return err
+	}
+	defer unlock()
 	const strip = "-ldflags=-s -w"
-	if err := static(ctx, root, "build", "-trimpath", strip, "-o", filepath.Join(dir, "init"), "./internal/vmtest/guest"); err != nil {
+	if err := once(ctx, root, filepath.Join(dir, "init"), "build", "-trimpath", strip, "./internal/vmtest/guest"); err != nil {
 		return err
 	}
 	if slices.ContainsFunc(cfg.Cards, Card.served) {
-		if err := static(ctx, root, "build", "-trimpath", "-o", filepath.Join(dir, modelBinary), "./"+modelProgram); err != nil {
+		if err := once(ctx, root, filepath.Join(dir, modelBinary), "build", "-trimpath", "./"+modelProgram); err != nil {
 			return err
 		}
 	}
 	for _, r := range cfg.Runs {
-		binary := filepath.Join(dir, binaryName(r.Package))
-		if _, err := os.Stat(binary); err == nil {
-			continue // another run of the same package, or another machine's
-		}
-		if err := static(ctx, root, "test", "-c", "-trimpath", strip, "-o", binary, "./"+r.Package); err != nil {
+		if err := once(ctx, root, filepath.Join(dir, binaryName(r.Package)), "test", "-c", "-trimpath", strip, "./"+r.Package); err != nil {
 			return err
 		}
-		if _, err := os.Stat(binary); err != nil {
-			return fmt.Errorf("vmtest: %s has no tests for Linux", r.Package)
-		}
+	}
+	return nil
+}
+
+// once builds a binary that is not there yet, by a verb of go's and its arguments.
+// The package comes last.
+func once(ctx context.Context, root, binary string, verb ...string) error {
+	if _, err := os.Stat(binary); err == nil {
+		return nil
+	}
+	pkg := verb[len(verb)-1]
+	if err := static(ctx, root, append(verb[:len(verb)-1:len(verb)-1], "-o", binary, pkg)...); err != nil {
+		return err
+	}
+	if _, err := os.Stat(binary); err != nil {
+		return fmt.Errorf("vmtest: %s has no tests for Linux", pkg)
 	}
 	return nil
 }
