@@ -5,6 +5,7 @@ go 1.26.3
 require (
 	github.com/miekg/dns v1.1.73
 	github.com/oobnet/oobnet v0.0.0
+	golang.org/x/sys v0.49.0
 )
 
 require (
@@ -14,7 +15,6 @@ require (
 	github.com/vishvananda/netns v0.0.5 // indirect
 	golang.org/x/exp v0.0.0-20250711185948-6ae5c78190dc // indirect
 	golang.org/x/net v0.57.0 // indirect
-	golang.org/x/sys v0.49.0 // indirect
 	golang.org/x/time v0.15.0 // indirect
 	gvisor.dev/gvisor v0.0.0-20260905035102-160fafc42237 // indirect
 )
