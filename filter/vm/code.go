@@ -131,6 +131,14 @@ const (
 	opLoadS32
 	opAtomic // imm: the operation, off: the displacement
 	opAtomic32
+	opAcquire8 // a load, with what follows behind it: off is the displacement
+	opAcquire16
+	opAcquire32
+	opAcquire64
+	opRelease8 // a store, with what came before ahead of it
+	opRelease16
+	opRelease32
+	opRelease64
 	opPacket8  // LD_ABS: imm, and LD_IND: imm and register src
 	opPacket16 // the value is in network byte order
 	opPacket32
@@ -159,11 +167,11 @@ const (
 // size is the width of a memory access, bytes.
 func (o op) size() uint64 {
 	switch o {
-	case opLoad8, opStore8, opStore8R, opLoadS8, opPacket8:
+	case opLoad8, opStore8, opStore8R, opLoadS8, opAcquire8, opRelease8, opPacket8:
 		return 1
-	case opLoad16, opStore16, opStore16R, opLoadS16, opPacket16:
+	case opLoad16, opStore16, opStore16R, opLoadS16, opAcquire16, opRelease16, opPacket16:
 		return 2
-	case opLoad32, opStore32, opStore32R, opLoadS32, opPacket32, opAtomic32:
+	case opLoad32, opStore32, opStore32R, opLoadS32, opAcquire32, opRelease32, opPacket32, opAtomic32:
 		return 4
 	}
 	return 8

@@ -124,12 +124,19 @@ func (d *decoder) function(in *asm.Instruction, i int) (int, error) {
 	return d.base + to, nil
 }
 
-// atomics are the atomic operations that the VM has: those of RFC 9669.
+// atomics are the read-modify-write operations of RFC 9669.
 var atomics = map[asm.AtomicOp]bool{
 	asm.AddAtomic: true, asm.FetchAdd: true, asm.OrAtomic: true, asm.FetchOr: true,
 	asm.AndAtomic: true, asm.FetchAnd: true, asm.XorAtomic: true, asm.FetchXor: true,
 	asm.Xchg: true, asm.CmpXchg: true,
 }
+
+// Loads and stores with an order (BPF_LOAD_ACQ and BPF_STORE_REL of linux/bpf.h,
+// from Linux 6.15 on), as package asm has an operation in an opcode.
+const (
+	loadAcquire  asm.AtomicOp = 0x100 << 8
+	storeRelease asm.AtomicOp = 0x110 << 8
+)
 
 var (
 	loads       = map[asm.Size]op{asm.Byte: opLoad8, asm.Half: opLoad16, asm.Word: opLoad32, asm.DWord: opLoad64}
@@ -138,6 +145,8 @@ var (
 	stores      = map[asm.Size]op{asm.Byte: opStore8, asm.Half: opStore16, asm.Word: opStore32, asm.DWord: opStore64}
 	storesR     = map[asm.Size]op{asm.Byte: opStore8R, asm.Half: opStore16R, asm.Word: opStore32R, asm.DWord: opStore64R}
 	atomicSizes = map[asm.Size]op{asm.Word: opAtomic32, asm.DWord: opAtomic}
+	acquires    = map[asm.Size]op{asm.Byte: opAcquire8, asm.Half: opAcquire16, asm.Word: opAcquire32, asm.DWord: opAcquire64}
+	releases    = map[asm.Size]op{asm.Byte: opRelease8, asm.Half: opRelease16, asm.Word: opRelease32, asm.DWord: opRelease64}
 )
 
 // memory decodes loads and stores.
@@ -190,6 +199,17 @@ func (d *decoder) memory(in *asm.Instruction, out *insn) error {
 
 func atomicOp(in *asm.Instruction, out *insn) error {
 	o := in.OpCode.AtomicOp()
+	switch o {
+	case loadAcquire:
+		if in.Dst == asm.R10 {
+			return errFrame
+		}
+		out.op = acquires[in.OpCode.Size()]
+		return nil
+	case storeRelease:
+		out.op = releases[in.OpCode.Size()]
+		return nil
+	}
 	form, ok := atomicSizes[in.OpCode.Size()]
 	if !ok || !atomics[o] {
 		return errOpcode

@@ -106,6 +106,10 @@ func (r *Runner) rareMemory(in *insn, reg *[16]uint64) bool {
 	switch in.op {
 	case opAtomic, opAtomic32:
 		return r.atomicAccess(in, reg)
+	case opAcquire8, opAcquire16, opAcquire32, opAcquire64:
+		v, ok = r.acquire(in.op.size(), reg[in.src&15]+uint64(in.off))
+	case opRelease8, opRelease16, opRelease32, opRelease64:
+		return r.release(in.op.size(), reg[in.dst&15]+uint64(in.off), reg[in.src&15])
 	case opLoadS8:
 		v, ok = load8(r.read, reg[in.src&15]+uint64(in.off))
 		v = uint64(int8(v))
@@ -122,14 +126,82 @@ func (r *Runner) rareMemory(in *insn, reg *[16]uint64) bool {
 	return ok
 }
 
-// atomicAccess does an atomic operation on the stack or on the value of a map,
-// the only memory that is aligned.
+// aligned reports whether an atomic access may be made: to the stack or to the
+// value of a map, the only memory that is aligned. Their lengths are multiples
+// of 8, so the words that an access lies in are there if it is.
+//
+//oobnet:hot
+func (r *Runner) aligned(a, size uint64) bool {
+	if id := a >> regionShift; a%size != 0 || id != regionStack && id < regionValues {
+		r.fault = FaultAlignment
+		return false
+	}
+	return true
+}
+
+// acquire loads what other Runners and Go code may store at the same time. Short
+// ones are a part of their word, of which the lowest byte is the first.
+//
+//oobnet:hot
+func (r *Runner) acquire(size, a uint64) (uint64, bool) {
+	if !r.aligned(a, size) {
+		return 0, false
+	}
+	if size == 8 {
+		b := span(r.read, a, 8)
+		if b == nil {
+			return 0, false
+		}
+		return atomic.LoadUint64((*uint64)(unsafe.Pointer(&b[0]))), true
+	}
+	b := span(r.read, a&^3, 4)
+	if b == nil {
+		return 0, false
+	}
+	word := uint64(atomic.LoadUint32((*uint32)(unsafe.Pointer(&b[0]))))
+	return word >> (8 * (a & 3)) & (1<<(8*size) - 1), true
+}
+
+// release stores what other Runners and Go code may load at the same time. A
+// short one puts a word in place of the one that it is a part of, unless that
+// has changed meanwhile.
+//
+//oobnet:hot
+func (r *Runner) release(size, a, v uint64) bool {
+	if !r.aligned(a, size) {
+		return false
+	}
+	if size == 8 {
+		b := span(r.write, a, 8)
+		if b == nil {
+			return false
+		}
+		atomic.StoreUint64((*uint64)(unsafe.Pointer(&b[0])), v)
+		return true
+	}
+	b := span(r.write, a&^3, 4)
+	if b == nil {
+		return false
+	}
+	p, shift, mask := (*uint32)(unsafe.Pointer(&b[0])), 8*(a&3), uint32(1<<(8*size)-1)
+	if size == 4 {
+		atomic.StoreUint32(p, uint32(v))
+		return true
+	}
+	for {
+		old := atomic.LoadUint32(p)
+		if atomic.CompareAndSwapUint32(p, old, old&^(mask<<shift)|uint32(v)&mask<<shift) {
+			return true
+		}
+	}
+}
+
+// atomicAccess does an atomic operation that changes memory.
 //
 //oobnet:hot
 func (r *Runner) atomicAccess(in *insn, reg *[16]uint64) bool {
 	a, size := reg[in.dst&15]+uint64(in.off), in.op.size()
-	if id := a >> regionShift; a%size != 0 || id != regionStack && id < regionValues {
-		r.fault = FaultAlignment
+	if !r.aligned(a, size) {
 		return false
 	}
 	b := span(r.write, a, size)

@@ -219,6 +219,12 @@ func fuzzInstruction(kind, registers byte, off int8, imm byte, socket bool) (cod
 	case 6:
 		return one(asm.Instruction{OpCode: asm.StoreImmOp(size), Dst: src, Offset: int16(off), Constant: int64(imm)})
 	case 7:
+		switch imm % 16 { // beside the operations of which there are fewer
+		case 14:
+			return one(asm.LoadAcquire(dst, src, randomSize[byte(off)%4], int16(off)&^7))
+		case 15:
+			return one(asm.StoreRelease(src, dst, randomSize[byte(off)%4], int16(off)&^7))
+		}
 		return one(randomAtom[int(imm)%len(randomAtom)].Mem(src, dst, randomSize[2+kind>>7], int16(off)&^7))
 	case 8:
 		o := randomJump[1+int(imm)%(len(randomJump)-1)]
