@@ -198,7 +198,8 @@ func TestMTU(t *testing.T) {
 	a, b := pair(t, nil)
 	pa := onVLAN(t, a, "10.1.0.1/24")
 	plain, tagged := listen(t, a.Port, etherCAT, nil), listen(t, pa, etherCAT, nil)
-	y := analyse(t, b.Device, &packet.Config{Raw: true})
+	y, whole := analyse(t, b.Device, &packet.Config{Raw: true}), analyse(t, a.Device, &packet.Config{Raw: true})
+	onTag := packet.Addr{VLAN: 5} // of an analyser, whose frames get a tag by their address
 	long := strings.Repeat("z", 2000)
 	for _, f := range []struct {
 		name  string
@@ -222,6 +223,28 @@ func TestMTU(t *testing.T) {
 			}
 			return l.SendTo(to(b.Link.MAC()))
 		}, 1500},
+		{"an analyser's frame", func(n int) error { _, err := whole.WriteFrame(frame(b.Link.MAC(), 0, etherCAT, long)[:n]); return err }, 1514},
+		{"an analyser's tagged frame", func(n int) error { _, err := whole.WriteFrame(frame(b.Link.MAC(), 5, etherCAT, long)[:n]); return err }, 1518},
+		{"an analyser's frame that gets a tag", func(n int) error {
+			_, err := whole.WriteToAddr(frame(b.Link.MAC(), 0, etherCAT, long)[:n], onTag)
+			return err
+		}, 1514},
+		{"an analyser's tagged frame that gets another tag", func(n int) error {
+			_, err := whole.WriteToAddr(frame(b.Link.MAC(), 5, etherCAT, long)[:n], onTag)
+			return err
+		}, 1514},
+		{"the same in a batch", func(n int) error {
+			_, err := whole.WriteBatch([]packet.Message{{Buf: frame(b.Link.MAC(), 5, etherCAT, long)[:n], Addr: onTag}})
+			return err
+		}, 1514},
+		{"the same in a lease", func(n int) error {
+			l, err := whole.Reserve(n)
+			if err != nil {
+				return err
+			}
+			copy(l.Payload(), frame(b.Link.MAC(), 5, etherCAT, long))
+			return l.SendTo(onTag)
+		}, 1514},
 	} {
 		wantError(t, f.write(f.most+1), "write", emsgsize)
 		if err := f.write(f.most); err != nil {

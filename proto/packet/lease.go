@@ -182,7 +182,7 @@ func (l *Lease) sendFrame(to Addr) error {
 	c := l.conn
 	tci, err := c.tciFor(to)
 	if err == nil {
-		err = c.checkFrame(l.Payload())
+		err = c.checkFrame(l.Payload(), tci)
 	}
 	if err != nil {
 		l.Discard()

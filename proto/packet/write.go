@@ -14,12 +14,13 @@ import (
 
 // WriteToAddr sends b as the payload of one frame, from the port's own address;
 // a short one is padded with zeros to 60 bytes. With Config.Raw, b is a whole
-// frame, and of to only the PCP counts: see WriteFrame. It waits for a buffer if
-// the TX pool is empty, until the write deadline (or fails, see Config.NoWait).
-// It allocates nothing. Errors: EMSGSIZE (over the port's MTU), EDESTADDRREQ (no
-// MAC, or no EtherType on a socket for all), EINVAL (EtherType, VLAN, PCP),
-// ENOBUFS (no buffer, or no room in the device's queue: then the frame is
-// lost), ENETDOWN, os.ErrDeadlineExceeded, net.ErrClosed.
+// frame, and of to only the PCP counts, and the VLAN where an analyser sends, which
+// puts in a tag by it: see WriteFrame. It waits for a buffer if the TX pool is
+// empty, until the write deadline (or fails, see Config.NoWait). It allocates
+// nothing. Errors: EMSGSIZE (over the port's MTU), EDESTADDRREQ (no MAC, or no
+// EtherType on a socket for all), EINVAL (EtherType, VLAN, PCP), ENOBUFS (no
+// buffer, or no room in the device's queue: then the frame is lost), ENETDOWN,
+// os.ErrDeadlineExceeded, net.ErrClosed.
 //
 //oobnet:hot
 func (c *Conn) WriteToAddr(b []byte, to Addr) (int, error) { return c.writeTo(b, to, nil) }
@@ -78,8 +79,8 @@ func (c *Conn) WriteTo(b []byte, addr net.Addr) (int, error) {
 // its source is the one given. On a VLAN port the port's tag is put in front of
 // what stands behind the addresses, so that a frame with a tag of its own leaves
 // with two. A short frame is padded with zeros to 60 bytes. EMSGSIZE for one
-// that is longer than its header, one tag and the MTU; EINVAL for one without a
-// header; else errors as WriteToAddr has them.
+// that is longer than its header, the MTU and one tag, its own or the one that is
+// put in front; EINVAL for one without a header; else errors as WriteToAddr has them.
 func (c *Conn) WriteFrame(b []byte) (int, error) { return c.writeFrame(b, Addr{}, nil) }
 
 //oobnet:hot
@@ -111,7 +112,7 @@ func (c *Conn) build(b []byte, to Addr) (f link.Frame, tci uint16, err error) {
 	if tci, err = c.tciFor(to); err != nil {
 		return f, 0, err
 	}
-	if err = c.checkFrame(b); err != nil {
+	if err = c.checkFrame(b, tci); err != nil {
 		return f, 0, err
 	}
 	if f, err = c.alloc(); err != nil {
@@ -122,16 +123,16 @@ func (c *Conn) build(b []byte, to Addr) (f link.Frame, tci uint16, err error) {
 	return f, tci, nil
 }
 
-// checkFrame says what is wrong with the length of a whole frame: a tag that it
-// has itself does not count against the MTU, but where the port adds another.
+// checkFrame says what is wrong with the length of a whole frame that gets a tag,
+// or none (0): one tag does not count against the MTU, be it that or the frame's own.
 //
 //oobnet:hot
-func (c *Conn) checkFrame(b []byte) error {
+func (c *Conn) checkFrame(b []byte, tci uint16) error {
 	if len(b) < wire.EthernetHeaderLen {
 		return tooShort(len(b))
 	}
 	most := wire.EthernetHeaderLen + c.mtu
-	if c.vlan == 0 && len(b) > most {
+	if tci == 0 && len(b) > most {
 		if t := binary.BigEndian.Uint16(b[12:]); t == wire.TypeVLAN || t == wire.TypeQinQ {
 			most += wire.VLANTagLen
 		}
