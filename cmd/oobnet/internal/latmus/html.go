@@ -37,7 +37,7 @@ td:first-child,th:first-child{text-align:left}svg{max-width:100%;height:auto}pre
 <h2>The worst exchanges</h2>
 {{range .R.Worst}}<table><tr><th>{{.Kind}} {{.Sequence}} at {{printf "%.3f" .At}} s</th><th>{{printf "%.3f" (us .TotalNS)}} us</th></tr>
 {{range .Steps}}<tr><td>{{.Name}}</td><td>{{printf "%.3f" (us .NS)}}</td></tr>{{end}}</table>
-<p>{{range .Causes}}{{.}}. {{else}}No cause seen from here: the host, the kernel or another process. {{end}}</p>
+<p>{{range .Causes}}{{.}}. {{else}}No cause seen from here: Go's scheduler, the kernel, the host or another process. {{end}}</p>
 {{end}}
 <h2>Environment</h2><pre>{{range .R.Environment.Lines}}{{.}}
 {{end}}{{with .R.Machine.CPU}}CPU                {{.}}

@@ -17,7 +17,7 @@ import (
 
 // Defaults and limits. Those with a number in EVL's latmus are EVL's.
 const (
-	Port            = 59059 // UDP, both ends
+	Port            = 59059 // UDP: of both ends, or of an echo
 	DefaultPeriod   = time.Millisecond
 	DefaultSize     = 64
 	DefaultPriority = 10

@@ -99,7 +99,11 @@ func newParty(o *Options, s *side, peer netip.Addr, cpu int) (*party, error) {
 	if s.manual {
 		p.device, socket.Handler = s.device, p.handle
 	}
-	if p.conn, err = s.listen(o, socket); err != nil {
+	open := s.listen
+	if o.RTT {
+		open = s.ask
+	}
+	if p.conn, err = open(o, socket); err != nil {
 		return nil, err
 	}
 	if err := p.conn.SetTimestamping(stack.TimeAll); err != nil {

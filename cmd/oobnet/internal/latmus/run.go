@@ -66,19 +66,22 @@ type run struct {
 	startedAt      int64
 	demotedBefore  uint64 // the run
 	demoted        uint64 // since then, when last looked
+	looks          *looks
 	receivedAt     time.Time
 	receivedBefore uint64
 }
 
-// startEcho answers whoever asks, on the thread that received, and writes that down
+// startEcho answers who [Asks], on the thread that received, and writes that down
 // in log, if there is one.
 func startEcho(o *Options, s *side, log *ring.Ring[answer]) (*udp.Conn, error) {
 	var c *udp.Conn
 	ready := make(chan struct{})
 	c, err := s.listen(o, &udp.Config{Handler: func(d udp.Datagram) {
 		<-ready // once: closed before the first packet is sent
-		// What cannot be sent back is lost, and its sender counts it.
-		_, _ = c.WriteToUDPAddrPort(d.Payload(), d.From())
+		if Asks(d.Payload(), d.From().Port(), o.Port) {
+			// What cannot be sent back is lost, and its sender counts it.
+			_, _ = c.WriteToUDPAddrPort(d.Payload(), d.From())
+		}
 		if seq, ok := sequence(d.Payload()); ok && log != nil {
 			// No room: that packet's switches are in the next one's.
 			_ = log.Push(&answer{seq, d.Times().Device, stack.Now(), involuntary()})
@@ -127,6 +130,7 @@ func (r *run) refuse(err error) {
 func (r *run) begin() {
 	r.started, r.startedAt = time.Now(), stack.Now()
 	r.receivedAt = r.started
+	r.looks = newLooks()
 	out := r.o.Out
 	if out == nil {
 		out = io.Discard
@@ -251,9 +255,10 @@ func (r *run) exchange(ctx context.Context) (*Report, error) {
 	sending, cancel := context.WithCancel(ctx)
 	defer cancel()
 	ended := make(chan error, 1)
-	go func() { ended <- r.party.send(sending) }()
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
+	r.look() // what stops the world for it is not in the run
+	go func() { ended <- r.party.send(sending) }()
 
 	reason := r.collect(ctx, ended)
 	cancel()
@@ -316,9 +321,16 @@ func (r *run) collect(ctx context.Context, ended <-chan error) error {
 // round books what is new.
 func (r *run) round() {
 	r.tally.collect(r.party, r.o.RTT)
-	demoted := r.party.demotions() - r.demotedBefore
-	r.tally.worst.explain(demoted-r.demoted, r.startedAt)
-	r.demoted = demoted
+	r.look()
+	r.tally.worst.explain(r.looks, r.startedAt)
+}
+
+// look notes how often what disturbs exchanges has happened.
+func (r *run) look() {
+	r.looks.take(func() uint64 {
+		r.demoted = r.party.demotions() - r.demotedBefore
+		return r.demoted
+	})
 }
 
 func (r *run) counts() counts { return counts{r.demoted, r.party.cycle.Stats().Missed} }

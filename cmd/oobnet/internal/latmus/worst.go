@@ -26,7 +26,8 @@ type Exchange struct {
 	At      float64 `json:"at_seconds"`
 	TotalNS int64   `json:"total_ns"`
 	Steps   []Step  `json:"steps"`
-	// Causes that fell into it; empty: none that can be seen from here.
+	// Causes that fell into it, or may have: they say which. Empty: none can be seen
+	// from here.
 	Causes []string `json:"causes"`
 
 	begin, end int64
@@ -127,8 +128,9 @@ func (w *worst) offer(e *Exchange) {
 type pause struct{ begin, end int64 }
 
 // pauses that the collector of garbage has made lately, 256 at most. The runtime
-// tells one time for each collection: that of its last stop, and the length of
-// all of them.
+// tells one time for each collection, that of its last stop, and one length, of
+// both: so these are the last stops, and begin too early rather than too late. Of
+// the first stops, and of those that are not the collector's, looks know the number.
 func pauses() (out []pause) {
 	var st debug.GCStats
 	debug.ReadGCStats(&st)
@@ -145,9 +147,8 @@ func pauses() (out []pause) {
 	return out
 }
 
-// explain looks what fell into the exchanges that are new, among them demotions
-// since the last look.
-func (w *worst) explain(demoted uint64, started int64) {
+// explain looks what fell into the exchanges that are new, or near them.
+func (w *worst) explain(l *looks, started int64) {
 	if len(w.fresh) == 0 {
 		return
 	}
@@ -155,10 +156,18 @@ func (w *worst) explain(demoted uint64, started int64) {
 	for _, e := range w.fresh {
 		e.At = float64(e.begin-started) / 1e9
 		e.Causes = []string{}
+		near := l.near(e.begin, e.end)
+		span := time.Duration(near.done - near.begun).Round(time.Millisecond)
+		stopped := false
 		for _, p := range all {
 			if p.begin < e.end && p.end > e.begin {
-				e.Causes = append(e.Causes, fmt.Sprintf("garbage collection stopped the world for %v", time.Duration(p.end-p.begin)))
+				stopped = true
+				e.Causes = append(e.Causes, fmt.Sprintf("garbage collection stopped the world for %v at most", time.Duration(p.end-p.begin)))
 			}
+		}
+		if n := near.collections + near.others; n > 0 && !stopped {
+			e.Causes = append(e.Causes, fmt.Sprintf("perhaps a stop of the world: %d within %v, %d of them for garbage collection, the longest below %v",
+				n, span, near.collections, near.longest))
 		}
 		if e.switches > 0 {
 			e.Causes = append(e.Causes, fmt.Sprintf("preempted: %d involuntary switches of the thread", e.switches))
@@ -166,8 +175,8 @@ func (w *worst) explain(demoted uint64, started int64) {
 		if e.echoSwitches > 0 {
 			e.Causes = append(e.Causes, fmt.Sprintf("the echo was preempted: %d involuntary switches of its thread", e.echoSwitches))
 		}
-		if demoted > 0 {
-			e.Causes = append(e.Causes, fmt.Sprintf("%d demotions within %v", demoted, collectEvery))
+		if near.demoted > 0 {
+			e.Causes = append(e.Causes, fmt.Sprintf("%d demotions within %v", near.demoted, span))
 		}
 	}
 	w.fresh = w.fresh[:0]

@@ -1,0 +1,38 @@
+package latmus
+
+import (
+	"errors"
+	"net"
+
+	"github.com/oobnet/oobnet/proto/udp"
+)
+
+// UserPorts is the first port at which no service of old may sit that answers
+// whatever comes: echo, chargen, daytime, DNS and others are below (RFC 6335,
+// section 6: system ports).
+const UserPorts = 1024
+
+// Asks says whether a datagram is a question that an echo at the port own may
+// answer: a packet of latmus that comes from no other service. One datagram with a
+// forged source would go to and fro between two that answer each other, for ever.
+func Asks(payload []byte, from, own uint16) bool {
+	if from == own || from < UserPorts {
+		return false
+	}
+	_, ok := sequence(payload)
+	return ok
+}
+
+// ask opens the socket of who asks an echo: at any port but the echo's.
+func (s *side) ask(o *Options, cfg *udp.Config) (*udp.Conn, error) {
+	c, err := udp.Listen(s.stack, s.addrPort(0), cfg)
+	if err != nil || c.LocalAddr().(*net.UDPAddr).Port != int(o.Port) {
+		return c, err
+	}
+	// It is held until there is another, which cannot be the same then.
+	other, err := s.ask(o, cfg)
+	if err = errors.Join(err, c.Close()); err != nil && other != nil {
+		return nil, errors.Join(err, other.Close())
+	}
+	return other, err
+}
