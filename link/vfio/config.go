@@ -48,9 +48,11 @@ const (
 	RXChecksum = driver.RXChecksum
 	// TXChecksum: link.FlagChecksumOffload is honoured.
 	TXChecksum = driver.TXChecksum
-	// VLANStrip takes the tag out of received frames: link.FlagVLANStripped.
+	// VLANStrip takes the tag out of received frames: link.FlagVLANStripped. It is
+	// chosen at Open.
 	VLANStrip = driver.VLANStrip
-	// VLANInsert puts Frame.VLAN into frames sent with link.FlagVLANStripped.
+	// VLANInsert puts Frame.VLAN into frames sent with link.FlagVLANStripped. It is
+	// chosen at Open; but for 82599 and X540 it goes with VLANStrip.
 	VLANInsert = driver.VLANInsert
 	// RSS spreads received flows over the queues by a hash.
 	RSS = driver.RSS

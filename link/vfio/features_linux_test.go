@@ -190,17 +190,45 @@ func TestVLANTags(t *testing.T) {
 		if supported&VLANStrip == 0 || on&VLANStrip == 0 {
 			t.Errorf("features %#x, on %#x", supported, on)
 		}
-		if err := r.SetFeatures(on &^ (VLANStrip | VLANInsert)); err != nil {
-			t.Fatal(err)
-		}
-		if err := r.peer.Send(tagged); err != nil {
-			t.Fatal(err)
-		}
-		if content, f := r.receive(wireTime); !bytes.Equal(content, tagged) || f.Flags&link.FlagVLANStripped != 0 {
-			t.Errorf("switched off: received % x, flags %#x", content, f.Flags)
-		}
 		if err := r.SetFeatures(RSS); !errors.Is(err, link.ErrNotSupported) && !errors.Is(err, errors.ErrUnsupported) {
 			t.Errorf("a feature that the NIC has not: %v", err)
+		}
+	})
+}
+
+// TestTagsStayAsOpened: a frame's descriptor does not tell on every NIC whether its
+// tag was taken out, so tags are not switched while there are frames on the rings.
+func TestTagsStayAsOpened(t *testing.T) {
+	const count = 5
+	tags := VLANStrip | VLANInsert
+	onCards(t, func(t *testing.T, card string) {
+		for _, strip := range []bool{true, false} {
+			cfg, want, flags := &Config{Without: tags}, testFrame(link.MAC{}, []uint16{7}), link.Flags(0)
+			if strip {
+				cfg, want, flags = &Config{With: tags}, testFrame(link.MAC{}, nil), link.FlagVLANStripped
+			}
+			r := newRig(t, card, cfg)
+			mac := r.MAC()
+			copy(want, mac[:])
+			for range count {
+				if err := r.peer.Send(testFrame(mac, []uint16{7})); err != nil {
+					t.Fatal(err)
+				}
+			}
+			r.await("the frames on the ring", func() bool { return r.Statistics().RXPackets == count })
+			_, on := r.Features()
+			if err := r.SetFeatures(on ^ tags); !errors.Is(err, link.ErrNotSupported) {
+				t.Errorf("stripping %v: switched with frames on the ring: %v, want ErrNotSupported", strip, err)
+			}
+			if _, now := r.Features(); now != on {
+				t.Errorf("stripping %v: what was refused left features %#x, want %#x", strip, now, on)
+			}
+			for i := range count {
+				content, f := r.receive(wireTime)
+				if !bytes.Equal(content, want) || f.Flags != flags || strip && f.VLAN != 7 {
+					t.Errorf("stripping %v: frame %d is % x, flags %#x, tag %#x", strip, i, content, f.Flags, f.VLAN)
+				}
+			}
 		}
 	})
 }

@@ -2,7 +2,6 @@ package driver
 
 import (
 	"fmt"
-	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -89,9 +88,6 @@ type AdvancedQueue struct {
 	rxAt   uint32 // the queue's registers
 	txAt   uint32
 	missed uint64 // frames that found no descriptor: the control path's
-	// programming is held by whoever writes RingControl of the receive ring: the
-	// receive side for a restart, the control path to switch RXStrip.
-	programming sync.Mutex
 	RXRing
 	chained bool   // the last descriptor was not the end of its frame
 	longest uint16 // frames beyond are not for us, bytes
@@ -206,8 +202,9 @@ func (a *Advanced) Drain() {
 	})
 }
 
-// SetModes says of all queues whether tags are taken out of received frames, and
-// whether something is said of their checksums, which not every NIC has a switch for.
+// SetModes says of all queues whether tags are taken out of received frames, which
+// does not change once there are rings (AtOpen), and whether something is said of
+// their checksums, which not every NIC has a switch for.
 func (a *Advanced) SetModes(strip, sums bool) {
 	var modes uint32
 	if strip {
@@ -217,7 +214,7 @@ func (a *Advanced) SetModes(strip, sums bool) {
 		modes |= modeSilence
 	}
 	for i := range a.Queues {
-		a.Queues[i].setModes(modes)
+		a.Queues[i].modes.Store(modes) // for the receive side
 	}
 }
 
@@ -282,20 +279,6 @@ func (q *AdvancedQueue) enable(at, control uint32) bool {
 	return q.dev.base.Until(QueueWait, func() bool { return q.regs.Read32(at+RingControl)&RingEnable != 0 })
 }
 
-// setModes is the control path's. A ring that is off learns of them when it is
-// switched on.
-func (q *AdvancedQueue) setModes(modes uint32) {
-	q.programming.Lock()
-	defer q.programming.Unlock()
-	q.modes.Store(modes) // for the receive side
-	if q.rxAt == 0 || q.dev.Layout.RXStrip == 0 {
-		return // no ring yet, or the bit is elsewhere
-	}
-	if v := q.regs.Read32(q.rxAt + RingControl); v != bus.AllOnes && v&RingEnable != 0 {
-		q.regs.Write32(q.rxAt+RingControl, q.receiveControl()|RingEnable)
-	}
-}
-
 // RestartReceive implements Queue.
 func (q *AdvancedQueue) RestartReceive() (lost int) {
 	bufs, lost := q.Empty()
@@ -307,8 +290,6 @@ func (q *AdvancedQueue) RestartReceive() (lost int) {
 // receiveAgain programs the empty ring anew, with buffers. Should the device not
 // start it in time it is written nevertheless, and what hangs the watchdog finds.
 func (q *AdvancedQueue) receiveAgain(bufs []uint32) {
-	q.programming.Lock()
-	defer q.programming.Unlock()
 	q.chained, q.stopped = false, time.Time{}
 	q.pointReceive()
 	q.enable(q.rxAt, q.receiveControl())
@@ -329,8 +310,6 @@ func (q *AdvancedQueue) RestartSend(bufs []uint32) []uint32 {
 
 // PauseReceive implements Recaller: 4.5.9.2, dynamic disabling of a queue.
 func (q *AdvancedQueue) PauseReceive() {
-	q.programming.Lock()
-	defer q.programming.Unlock()
 	q.stopped = time.Time{}
 	q.regs.Write32(q.rxAt+RingControl, 0)
 }

@@ -72,7 +72,7 @@ func (b *Base) CheckAsked(most int) error {
 // late to switch.
 func (b *Base) CheckFeatures(f Features) error {
 	if (f^b.About.On)&AtOpen&b.About.Supported != 0 && b.Started() {
-		return fmt.Errorf("times and the loopback are switched before frames flow: open the device with them, or without: %w", link.ErrNotSupported)
+		return fmt.Errorf("VLAN tags, times and the loopback are switched before frames flow: open the device with them, or without: %w", link.ErrNotSupported)
 	}
 	return b.About.CheckFeatures(f)
 }

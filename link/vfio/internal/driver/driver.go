@@ -86,8 +86,11 @@ const (
 	Loopback
 )
 
-// AtOpen are the features that are not switched once there are rings.
-const AtOpen = RXTime | TXTime | Loopback
+// AtOpen are the features that are not switched once there are rings: what is on
+// them would change its meaning. Where tags are concerned descriptors do not say on
+// every NIC whether a tag was taken out, and on most one register does both ways, of
+// frames that wait to be sent, too.
+const AtOpen = VLANStrip | VLANInsert | RXTime | TXTime | Loopback
 
 // Info is what a device says of itself. It does not change after Open, but for
 // the MAC.
@@ -149,7 +152,7 @@ type Device interface {
 	SetFilter(*Filter) error
 	// SetMAC replaces the address that is compared.
 	SetMAC(link.MAC) error
-	// SetFeatures switches features, of those supported.
+	// SetFeatures switches features, of those supported; AtOpen before Start only.
 	SetFeatures(Features) error
 	// Count adds what the NIC's registers have counted since the last Count.
 	Count(*Counters)
