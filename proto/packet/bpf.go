@@ -63,7 +63,8 @@ type program struct {
 	code []instruction
 }
 
-// compile checks a program by the rules of Linux (bpf_check_classic).
+// compile checks a program by the rules of Linux (bpf_check_classic and
+// check_load_and_stores).
 func compile(raw []bpf.RawInstruction) (*program, error) {
 	if len(raw) > maxProgram {
 		return nil, fmt.Errorf("program of %d instructions: %w: want at most %d", len(raw), syscall.EINVAL, maxProgram)
@@ -79,7 +80,42 @@ func compile(raw []bpf.RawInstruction) (*program, error) {
 	if last := p.code[len(raw)-1].op; last != opRetK && last != opRetA {
 		return nil, fmt.Errorf("the program does not end with a return: %w", syscall.EINVAL)
 	}
+	if i := p.unstored(); i >= 0 {
+		return nil, fmt.Errorf("instruction %d (code 0x%x, k 0x%x): reads a word that is not stored on every way there: %w", i, raw[i].Op, raw[i].K, syscall.EINVAL)
+	}
 	return p, nil
+}
+
+// unstored finds an instruction that reads a word which may not have been stored
+// before; -1: none. All jumps lead forward, so one pass does: what is stored on
+// all ways to an instruction is known when it is reached. As in Linux, a return
+// leads to what stands behind it, and nothing leads behind a jump but jumps.
+func (p *program) unstored() int {
+	const all = 1<<scratch - 1
+	jumps := make([]uint16, len(p.code)) // by instruction: words stored on all jumps there
+	for i := range jumps {
+		jumps[i] = all
+	}
+	stored := uint16(0)
+	for i, in := range p.code {
+		stored &= jumps[i]
+		switch in.op {
+		case opSt, opStx:
+			stored |= 1 << in.k
+		case opLdMem, opLdxMem:
+			if stored>>in.k&1 == 0 {
+				return i
+			}
+		case opJa:
+			jumps[i+1+int(in.k)] &= stored
+			stored = all
+		case opJeq, opJgt, opJge, opJset, opJeq | opX, opJgt | opX, opJge | opX, opJset | opX:
+			jumps[i+1+int(in.jt)] &= stored
+			jumps[i+1+int(in.jf)] &= stored
+			stored = all
+		}
+	}
+	return -1
 }
 
 // decode checks one instruction, with so many after it, and says what is wrong.

@@ -55,8 +55,12 @@ func (c *Conn) snap(b *stack.Batch, p *stack.Packet, mac48 uint64) uint32 {
 	return n
 }
 
+// wordBits is the width of a word: Linux shifts by X modulo that.
+const wordBits = 32
+
 // run returns how many bytes the program accepts. A load beyond the end, and a
-// division by 0, end it with 0.
+// division by 0, end it with 0. An index and an offset are added modulo 2^32, so
+// that programs can count back from X.
 //
 //oobnet:hot
 func (p *program) run(s *subject) uint32 {
@@ -108,19 +112,19 @@ func (p *program) run(s *subject) uint32 {
 			}
 			a = uint32(data[k])
 		case opIndW:
-			at := uint64(k) + uint64(x)
+			at := uint64(k + x)
 			if at+4 > uint64(len(data)) {
 				return 0
 			}
 			a = binary.BigEndian.Uint32(data[at:])
 		case opIndH:
-			at := uint64(k) + uint64(x)
+			at := uint64(k + x)
 			if at+2 > uint64(len(data)) {
 				return 0
 			}
 			a = uint32(binary.BigEndian.Uint16(data[at:]))
 		case opIndB:
-			at := uint64(k) + uint64(x)
+			at := uint64(k + x)
 			if at >= uint64(len(data)) {
 				return 0
 			}
@@ -176,9 +180,9 @@ func (p *program) run(s *subject) uint32 {
 		case opXor | opX:
 			a ^= x
 		case opLsh | opX:
-			a <<= x
+			a <<= x % wordBits
 		case opRsh | opX:
-			a >>= x
+			a >>= x % wordBits
 
 		case opJa:
 			pc += int(k)
