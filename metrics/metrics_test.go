@@ -5,9 +5,6 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
-	"os"
-	"path/filepath"
-	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -21,6 +18,7 @@ import (
 	"github.com/oobnet/oobnet/link"
 	"github.com/oobnet/oobnet/link/loopback"
 	"github.com/oobnet/oobnet/metrics"
+	"github.com/oobnet/oobnet/metrics/page"
 	"github.com/oobnet/oobnet/proto/packet"
 	"github.com/oobnet/oobnet/proto/udp"
 	"github.com/oobnet/oobnet/stack"
@@ -74,8 +72,8 @@ func handler(t testing.TB, s *stack.Stack, cfg *metrics.Config) http.Handler {
 	return promhttp.HandlerFor(registry, promhttp.HandlerOpts{DisableCompression: true})
 }
 
-// page is what a scrape of the stack answers.
-func page(t testing.TB, s *stack.Stack, cfg *metrics.Config) string {
+// answer is what a scrape of the stack answers.
+func answer(t testing.TB, s *stack.Stack, cfg *metrics.Config) string {
 	t.Helper()
 	w := httptest.NewRecorder()
 	handler(t, s, cfg).ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/metrics", nil))
@@ -91,7 +89,7 @@ func TestPage(t *testing.T) {
 	leaktest.Check(t)
 	a, b := hosts(t)
 	traffic(t, a, b)
-	text := page(t, b.Stack, &metrics.Config{Sockets: true, Labels: map[string]string{"cell": "x"}})
+	text := answer(t, b.Stack, &metrics.Config{Sockets: true, Labels: map[string]string{"cell": "x"}})
 	for _, want := range []string{
 		`oobnet_device_info{cell="x",device="wire1",driver="loopback",mode="memory"} 1`,
 		`oobnet_device_up{cell="x",device="wire1"} 1`,
@@ -165,7 +163,7 @@ func TestNamesakes(t *testing.T) {
 	for range 2 {
 		listen(t, b, 7, &udp.Config{ReusePort: true, Queue: 3})
 	}
-	text := page(t, b.Stack, &metrics.Config{Sockets: true})
+	text := answer(t, b.Stack, &metrics.Config{Sockets: true})
 	for _, want := range []string{`device="wire1#2"`, `oobnet_socket_quota_packets{local="10.0.0.2:7",protocol="udp",remote=""} 6`} {
 		if !strings.Contains(text, want) {
 			t.Errorf("no %s", want)
@@ -190,23 +188,29 @@ func TestTwoStacksInOneRegistry(t *testing.T) {
 	}
 }
 
-// TestScrapeTime: a scrape with a thousand sockets takes a millisecond at most.
-// The best of many counts: what a loaded machine adds is not the scrape's.
+// TestScrapeTime: a scrape with a thousand sockets open takes a millisecond at
+// most, where it does not tell of each of them. The best of many counts: what a
+// loaded machine adds is not the scrape's.
 func TestScrapeTime(t *testing.T) {
 	leaktest.Check(t)
 	_, b := hosts(t)
 	many(t, b)
-	h := handler(t, b.Stack, nil)
-	best := time.Hour
-	for begun := time.Now(); time.Since(begun) < 2*time.Second; {
-		start := time.Now()
-		h.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/metrics", nil))
-		best = min(best, time.Since(start))
+	for name, h := range map[string]http.Handler{"library": handler(t, b.Stack, nil), "page": page.Handler(b.Stack, nil)} {
+		best := time.Hour
+		for begun := time.Now(); time.Since(begun) < 10*time.Second && best > scrapeLimit; {
+			best = min(best, scrape(h))
+		}
+		if best > scrapeLimit {
+			t.Errorf("%s: a scrape takes %v at its best, want at most %v", name, best, scrapeLimit)
+		}
 	}
-	t.Logf("best of 2 s: %v", best)
-	if limit := scrapeLimit; best > limit {
-		t.Errorf("a scrape takes %v, want at most %v", best, limit)
-	}
+}
+
+// scrape returns how long a request took.
+func scrape(h http.Handler) time.Duration {
+	start := time.Now()
+	h.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/metrics", nil))
+	return time.Since(start)
 }
 
 // many opens a thousand sockets.
@@ -216,44 +220,25 @@ func many(t testing.TB, h *stacktest.Host) {
 	}
 }
 
+// BenchmarkScrape1000Sockets has what a scrape costs with a thousand sockets open:
+// their sums alone, which the limit of a millisecond is for, and each of them; by
+// the library of Prometheus, and without it.
 func BenchmarkScrape1000Sockets(b *testing.B) {
-	for _, sockets := range []bool{false, true} {
-		b.Run(fmt.Sprintf("each=%v", sockets), func(b *testing.B) {
-			_, host := hosts(b)
-			many(b, host)
-			h := handler(b, host.Stack, &metrics.Config{Sockets: sockets})
-			for b.Loop() {
-				h.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/metrics", nil))
-			}
-		})
-	}
-}
-
-// TestDashboard: the dashboard asks for nothing that is not collected.
-func TestDashboard(t *testing.T) {
-	leaktest.Check(t)
-	_, b := hosts(t)
-	text, err := os.ReadFile(filepath.Join("..", "examples", "appliance", "dashboard.json"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	known := map[string]bool{}
-	descriptions := make(chan *prometheus.Desc, 1000)
-	metrics.New(b.Stack, nil).Describe(descriptions)
-	close(descriptions)
-	quoted := regexp.MustCompile(`fqName: "([a-z_]+)"`)
-	for d := range descriptions {
-		known[quoted.FindStringSubmatch(d.String())[1]] = true
-	}
-	asked := map[string]bool{}
-	for _, name := range regexp.MustCompile(`oobnet_[a-z_]+`).FindAllString(string(text), -1) {
-		name = strings.TrimSuffix(name, "_bucket")
-		asked[name] = true
-		if !known[name] {
-			t.Errorf("the dashboard asks for %s", name)
+	for _, each := range []bool{false, true} {
+		for name, handler := range map[string]func(*stack.Stack) http.Handler{
+			"library": func(s *stack.Stack) http.Handler { return handler(b, s, &metrics.Config{Sockets: each}) },
+			"page":    func(s *stack.Stack) http.Handler { return page.Handler(s, &page.Config{Sockets: each}) },
+		} {
+			b.Run(fmt.Sprintf("each=%v/%s", each, name), func(b *testing.B) {
+				_, host := hosts(b)
+				many(b, host)
+				h := handler(host.Stack)
+				best := time.Hour
+				for b.Loop() {
+					best = min(best, scrape(h))
+				}
+				b.ReportMetric(float64(best.Nanoseconds()), "best-ns/op")
+			})
 		}
-	}
-	if len(asked) < 10 {
-		t.Errorf("the dashboard asks for %d metrics only", len(asked))
 	}
 }
