@@ -48,7 +48,7 @@ Alone it runs both sides in one process over a wire in memory and needs no
 privileges; with --veth over a veth pair between two namespaces (as root). With -i
 it runs over AF_XDP, or over VFIO on a NIC that is named by its PCI address. With
 --rtt it measures round trips to an echo: any UDP echo at the port, or oobnet
-latmus --echo. With --poll manual nothing sleeps in wait for a packet: the thread
+latmus --echo, which answers no packet from the port itself, or from one below 1024. With --poll manual nothing sleeps in wait for a packet: the thread
 that sends also moves the device, as a controller does.
 The column msw (mode switches in EVL) counts packets that went in-band, overrun
 activations that were left out.
@@ -79,7 +79,7 @@ over -A, 103 for results that cannot be.`,
 	s.StringVarP(&f.period, "period", "p", strconv.FormatInt(latmus.DefaultPeriod.Microseconds(), 10), "time from one packet to the next: us, or with a unit")
 	s.StringVarP(&f.seconds, "timeout", "T", "0", "how long to measure: s, or with a unit, d for days (default until Ctrl-C)")
 	s.IntVarP(&f.Size, "size", "S", latmus.DefaultSize, "payload, bytes")
-	s.Uint16Var(&f.Port, "port", latmus.Port, "UDP port at both ends")
+	s.Uint16Var(&f.Port, "port", latmus.Port, "UDP port at both ends; with --rtt the echo's")
 	s.IntVarP(&f.Priority, "priority", "P", latmus.DefaultPriority, "SCHED_FIFO priority of the threads, 1 to 99; 0: ordinary")
 	s.IntVarP(&f.CPU, "cpu", "c", -1, "core to pin the threads to (default none)")
 	s.IntVar(&f.PeerCPU, "peer-cpu", -1, "core to pin those of a peer in this process to (default none)")

@@ -40,7 +40,10 @@ no ports until somebody enables one. A config is YAML:
   services: {echo: 7, discard: 9, latmus: 59059}
 
 A port with enable: false is not enabled at the start; its addresses wait for
-"oobnet net -ei eth1.42". Paths are seen from the config's folder.`,
+"oobnet net -ei eth1.42". Paths are seen from the config's folder.
+
+No service answers what comes from a service's port, of these or below 1024: of
+two that answer each other one forged datagram would make a flood.`,
 		Example: `  sudo oobnet serve --config /etc/oobnet.yaml
   curl --unix-socket /run/oobnet.sock http://oobnet/v1/ports`,
 		Args: cobra.NoArgs,

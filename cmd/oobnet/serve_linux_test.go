@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -18,6 +19,8 @@ import (
 	"github.com/oobnet/oobnet/control"
 	"github.com/oobnet/oobnet/internal/leaktest"
 	"github.com/oobnet/oobnet/internal/netns"
+	"github.com/oobnet/oobnet/internal/stacktest"
+	"github.com/oobnet/oobnet/stats"
 )
 
 // serveOn runs `oobnet serve` as a process on a host of the wire, and returns
@@ -129,12 +132,7 @@ services: {echo: 7, discard: 9, latmus: 59059}
 	if v, err := c.VLANs(ctx); err != nil || v.IDs != "7" {
 		t.Errorf("VLANs %+v, %v", v, err)
 	}
-	// A kernel peer is answered by the echo and by latmus's, and not by discard.
-	for port, answers := range map[uint16]bool{7: true, 9: false, 59059: true} {
-		if got := asks(t, w.B, port); got != answers {
-			t.Errorf("port %d answers: %v", port, got)
-		}
-	}
+	serves(t, w.B, c)
 	// What is enabled again has what the config says.
 	for _, force := range []string{name + ".7", name} {
 		if _, err := c.DisablePort(ctx, force, true); err != nil {
@@ -181,29 +179,50 @@ func TestNetFilterRefusedByVerifier(t *testing.T) {
 	}
 }
 
-// asks sends a datagram and says whether an answer comes.
-func asks(t *testing.T, h *netns.Host, port uint16) bool {
+// serves sees a kernel peer answered by the echo, taken by the discard and never
+// answered, and a client of latmus answered on the peer's interface.
+func serves(t *testing.T, h *netns.Host, c *control.Client) {
 	t.Helper()
-	c, err := h.DialUDP(netip.AddrPort{}, netip.AddrPortFrom(netip.MustParseAddr("192.0.2.1"), port))
-	if err != nil {
+	dial := func(port uint16) net.Conn {
+		conn, err := h.DialUDP(netip.AddrPort{}, netip.AddrPortFrom(netip.MustParseAddr("192.0.2.1"), port))
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { conn.Close() })
+		return conn
+	}
+	discard, echo := dial(9), dial(7)
+	if _, err := discard.Write([]byte("hello")); err != nil {
 		t.Fatal(err)
 	}
-	defer c.Close()
+	stacktest.Eventually(t, "discard takes it", func() bool {
+		st, err := c.Statistics(t.Context(), true)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return slices.ContainsFunc(st.Sockets, func(s stats.Socket) bool { return s.Local.Port() == 9 && s.Received == 1 })
+	})
+	// An answer, and an error, would come before this one.
 	buf := make([]byte, 16)
-	for range 20 { // a datagram may be lost
-		if _, err := c.Write([]byte("hello")); err != nil {
-			return false
-		}
-		c.SetReadDeadline(time.Now().Add(300 * time.Millisecond))
-		n, err := c.Read(buf)
-		if err == nil {
-			return string(buf[:n]) == "hello"
-		}
-		if nerr, ok := err.(net.Error); !ok || !nerr.Timeout() || port == 9 {
-			return false
-		}
+	if _, err := echo.Write([]byte("hello")); err != nil {
+		t.Fatal(err)
 	}
-	return false
+	if err := echo.SetReadDeadline(time.Now().Add(20 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := echo.Read(buf); err != nil || string(buf[:n]) != "hello" {
+		t.Errorf("echo: %q, %v", buf[:n], err)
+	}
+	if err := discard.SetReadDeadline(time.Now().Add(100 * time.Millisecond)); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := discard.Read(buf); !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("discard: %q, %v", buf[:n], err)
+	}
+	r, err := latmusOn(t.Context(), h, "--addr 192.0.2.3/24 -E 192.0.2.1 --rtt -T 400ms")()
+	if err != nil || r.Sent == 0 || r.Received == 0 || r.Received != r.Sent || r.BadCRC != 0 {
+		t.Errorf("latmus: %d sent, %d received, %d bad, %v", r.Sent, r.Received, r.BadCRC, err)
+	}
 }
 
 // What goes wrong at the start names the line, and leaves nothing.

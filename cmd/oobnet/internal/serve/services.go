@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"sync/atomic"
 
+	"github.com/oobnet/oobnet/cmd/oobnet/internal/latmus"
 	"github.com/oobnet/oobnet/proto/udp"
 	"github.com/oobnet/oobnet/stack"
 )
@@ -18,31 +19,28 @@ type services []*service
 type service struct {
 	// conn is set when the socket is open, and read by the threads that receive.
 	conn atomic.Pointer[udp.Conn]
-	// quiet is a port that gets no answer; 0: none. An echo that answered
-	// another echo would do so for ever.
-	quiet uint16
+	// asks says whether a datagram gets an answer.
+	asks func(payload []byte, from uint16) bool
 }
 
 // startServices opens the sockets, on all addresses.
 func startServices(s *stack.Stack, c *Services) (services, error) {
 	var all services
 	for _, one := range []struct {
-		name    string
-		port    uint16
-		quiet   uint16
-		handler func(*service) func(udp.Datagram)
+		name string
+		port uint16
+		asks func([]byte, uint16) bool
 	}{
-		{"echo", c.Echo, c.Echo, func(s *service) func(udp.Datagram) { return s.answer }},
-		{"discard", c.Discard, 0, func(*service) func(udp.Datagram) { return discard }},
-		// Both ends of latmus have the same port.
-		{"latmus", c.Latmus, 0, func(s *service) func(udp.Datagram) { return s.answer }},
+		{"echo", c.Echo, func(_ []byte, from uint16) bool { return c.mayAnswer(from) }},
+		{"discard", c.Discard, func([]byte, uint16) bool { return false }},
+		{"latmus", c.Latmus, func(b []byte, from uint16) bool { return c.mayAnswer(from) && latmus.Asks(b, from, c.Latmus) }},
 	} {
 		if one.port == 0 {
 			continue
 		}
-		svc := &service{quiet: one.quiet}
+		svc := &service{asks: one.asks}
 		// A handler must not wait for buffers: it would hold up its device.
-		cfg := &udp.Config{Handler: one.handler(svc), NoWait: true}
+		cfg := &udp.Config{Handler: svc.answer, NoWait: true}
 		conn, err := udp.Listen(s, netip.AddrPortFrom(netip.IPv4Unspecified(), one.port), cfg)
 		if err != nil {
 			return nil, errors.Join(fmt.Errorf("service %s: %w", one.name, err), all.close())
@@ -53,11 +51,16 @@ func startServices(s *stack.Stack, c *Services) (services, error) {
 	return all, nil
 }
 
-func discard(d udp.Datagram) { d.Release() }
+// mayAnswer says whether who asks from a port may get an answer: it is no service
+// itself, neither one of these on another host, nor one of old. Two that answer
+// each other do so for ever, and one datagram with a forged source is enough.
+func (c *Services) mayAnswer(from uint16) bool {
+	return from >= latmus.UserPorts && from != c.Echo && from != c.Discard && from != c.Latmus
+}
 
-// answer sends back what comes.
+// answer sends back what asks, and takes the rest.
 func (s *service) answer(d udp.Datagram) {
-	if conn, from := s.conn.Load(), d.From(); conn != nil && (s.quiet == 0 || from.Port() != s.quiet) {
+	if conn, from := s.conn.Load(), d.From(); conn != nil && s.asks(d.Payload(), from.Port()) {
 		// What cannot be sent back is lost, as on any wire.
 		_, _ = conn.WriteToUDPAddrPort(d.Payload(), from)
 	}
