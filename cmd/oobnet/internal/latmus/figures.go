@@ -2,6 +2,7 @@ package latmus
 
 import (
 	"github.com/oobnet/oobnet/cmd/oobnet/internal/hist"
+	"github.com/oobnet/oobnet/link"
 	"github.com/oobnet/oobnet/stack"
 )
 
@@ -33,8 +34,8 @@ type tally struct {
 	inBand     uint64 // packets that the in-band stage carried: they have no times
 	odd        uint64 // figures below 0
 	unmatched  uint64
-	echoed     int64       // involuntary switches of the echo's thread, when last told
-	echoes     []answer    // by sequence number, modulo: switches since the one before
+	manual     bool        // one thread sends and receives
+	echoes     []answer    // by sequence number, modulo
 	departures []departure // by sequence number, modulo
 	sent       []stack.IOTimes
 	bySend     []uint64 // sequence number + 1 by the number of a send, modulo
@@ -47,7 +48,7 @@ type tally struct {
 func newTally(o *Options) *tally {
 	t := &tally{
 		echoes: make([]answer, logRoom), departures: make([]departure, logRoom), sent: make([]stack.IOTimes, logRoom), bySend: make([]uint64, logRoom),
-		worst: worst{limit: o.Worst}, noCheck: o.NoCheck,
+		worst: worst{limit: o.Worst}, noCheck: o.NoCheck, manual: o.Poll == link.Manual,
 	}
 	for i := range t.cells {
 		t.cells[i] = make([]uint64, o.Cells)
@@ -83,7 +84,6 @@ func (t *tally) collect(p *party, rtt bool) {
 	}
 	var e answer
 	for p.answers.Pop(&e) {
-		e.switches, t.echoed = e.switches-t.echoed, e.switches
 		t.echoes[e.seq%logRoom] = e
 	}
 	var d departure
@@ -167,7 +167,7 @@ func (t *tally) came(a *arrival, rtt bool) {
 	if echo.seq != a.seq {
 		echo = nil
 	}
-	t.worst.offer(around(d, &t.sent[i], echo, a))
+	t.worst.offer(around(d, &t.sent[i], echo, a, t.manual))
 }
 
 // newPage forgets what the last line has shown.

@@ -51,11 +51,20 @@ func (p *party) handle(d udp.Datagram) {
 	d.Release()
 }
 
+// take takes what has come. With RTT the wait is measured, and so not held up: the
+// thread's switches are known from the send on.
+func (p *party) take() (int, error) {
+	if !p.o.RTT {
+		p.waited = p.o.switches()
+	}
+	return p.device.Poll(stack.MaxBatch)
+}
+
 // drain takes what came while the thread slept, as controllers begin with their
 // inputs, so that the answer does not queue behind it.
 func (p *party) drain() error {
 	for {
-		n, err := p.device.Poll(stack.MaxBatch)
+		n, err := p.take()
 		if err != nil || n < stack.MaxBatch {
 			return err
 		}
@@ -66,7 +75,7 @@ func (p *party) drain() error {
 func (p *party) poll(planned int64) error {
 	until := planned + int64(p.o.Period-p.o.spin()) - restOfPeriod
 	for stack.Now() < until {
-		if _, err := p.device.Poll(stack.MaxBatch); err != nil {
+		if _, err := p.take(); err != nil {
 			return err
 		}
 	}
@@ -77,7 +86,7 @@ func (p *party) poll(planned int64) error {
 func (p *party) pollFor(seq uint64) error {
 	now := stack.Now()
 	for w := p.o.waitFrom(now); w.more(now); now = stack.Now() {
-		if _, err := p.device.Poll(stack.MaxBatch); err != nil || p.latest.Load() == seq {
+		if _, err := p.take(); err != nil || p.latest.Load() == seq {
 			return err
 		}
 	}
@@ -86,10 +95,10 @@ func (p *party) pollFor(seq uint64) error {
 
 // startAnswers starts the thread that moves an echo's device and, where k is not
 // nil, the kernel's echo in its turns. stop ends and waits for it.
-func startAnswers(o *Options, s *side, cpu int, k *kernel, refused func(error)) (stop func() error) {
+func (e *echo) startAnswers(s *side, cpu int, k *kernel, refused func(error)) (stop func() error) {
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
-	irt.Go(thread(o, "latmus.echo", cpu), refused, func() { ended <- answers(ctx, o, s, k) })
+	irt.Go(thread(e.o, "latmus.echo", cpu), refused, func() { ended <- e.answers(ctx, s, k) })
 	return func() error {
 		cancel()
 		err := <-ended
@@ -103,8 +112,9 @@ func startAnswers(o *Options, s *side, cpu int, k *kernel, refused func(error)) 
 // answers is the thread, which waits with its eyes open. With a priority it leaves
 // its core to others for half a period after each packet, for the next comes a
 // period later, and while none come.
-func answers(ctx context.Context, o *Options, s *side, k *kernel) error {
-	done := ctx.Done()
+func (e *echo) answers(ctx context.Context, s *side, k *kernel) error {
+	o, done := e.o, ctx.Done()
+	theirs := false     // it is, or was a moment ago, the kernel's turn
 	last := stack.Now() // when a packet came
 	for {
 		select {
@@ -115,9 +125,15 @@ func answers(ctx context.Context, o *Options, s *side, k *kernel) error {
 		var n int
 		var err error
 		if k != nil && k.mine.Load() {
-			n = k.answerOnce()
-		} else if n, err = s.device.Poll(stack.MaxBatch); err != nil {
-			return err
+			n, theirs = k.answerOnce(), true
+		} else {
+			if theirs { // nobody measures before the next activation
+				theirs = false
+				e.begin()
+			}
+			if n, err = s.device.Poll(stack.MaxBatch); err != nil {
+				return err
+			}
 		}
 		if o.Priority == 0 {
 			continue
@@ -127,6 +143,7 @@ func answers(ctx context.Context, o *Options, s *side, k *kernel) error {
 		case n > 0:
 			last = now
 			err = irt.SleepUntil(now + int64(o.Period/2))
+			e.begin()
 		case now-last > 2*int64(o.Period):
 			err = irt.SleepUntil(now + looksEvery)
 		}

@@ -84,6 +84,9 @@ type Options struct {
 
 	// wrap is put around the links, for tests.
 	wrap func(link.Link) link.Link
+	// switches counts the involuntary switches of the calling thread so far: nil is
+	// involuntary, tests have others.
+	switches func() int64
 }
 
 // Check returns an error that says what is wrong with which flag, and the way out.

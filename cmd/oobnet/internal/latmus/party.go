@@ -22,24 +22,20 @@ type departure struct {
 	// planned is when the activation was due, actual when the thread was there,
 	// begun just before the send.
 	planned, actual, begun int64
-	switches               int64 // involuntary ones of the thread since the last packet
+	// Involuntary switches of the thread so far: when it fell asleep before, just
+	// before begun, and when the send was over.
+	asleep, ready, gone int64
 }
 
 // arrival is what the receiving thread knows of a packet.
 type arrival struct {
-	seq      uint64
-	bad      bool // its CRC or its form is wrong
-	times    stack.IOTimes
-	read     int64 // when the application had it
-	switches int64
-}
-
-// answer is what an echo in this process knows of a packet: when its device had it,
-// when it was answered, and how often the thread was switched involuntarily until then.
-type answer struct {
-	seq        uint64
-	came, left int64
-	switches   int64
+	seq   uint64
+	bad   bool // its CRC or its form is wrong
+	times stack.IOTimes
+	read  int64 // when the application had it
+	// Involuntary switches of the thread so far: when it began to wait, and when
+	// it had the packet.
+	waited, switches int64
 }
 
 const (
@@ -72,8 +68,10 @@ type party struct {
 	device *stack.Device
 	// latest is the number + 1 of the packet that came last: written where it is
 	// received, read by the sending thread.
-	latest   atomic.Uint64
-	switches int64 // involuntary ones when last counted: the receiving thread's
+	latest atomic.Uint64
+	// waited are the involuntary switches of the receiving thread, which has this
+	// to itself, when it began to wait for a packet.
+	waited int64
 
 	other   *kernel // takes every other packet; nil: none
 	mu      sync.Mutex
@@ -145,7 +143,7 @@ func (p *party) refuse(refused error) {
 // receive is the receiving thread.
 func (p *party) receive() {
 	m := udp.Message{Buf: make([]byte, MaxSize+1)}
-	p.switches = involuntary()
+	p.waited = p.o.switches()
 	for {
 		if err := p.conn.ReadMsg(&m); err != nil {
 			if errors.Is(err, net.ErrClosed) {
@@ -166,10 +164,12 @@ func (p *party) arrived(b []byte, t stack.IOTimes) {
 	if a.bad = !ok; ok {
 		p.latest.Store(a.seq + 1)
 	}
-	// In manual mode what went in-band comes on another thread.
-	if p.device == nil || t.Device != 0 {
-		now := involuntary()
-		a.switches, p.switches = now-p.switches, now
+	switch {
+	case p.device == nil:
+		a.waited, a.switches = p.waited, p.o.switches()
+		p.waited = a.switches
+	case t.Device != 0: // what went in-band comes on another thread
+		a.waited, a.switches = p.waited, p.o.switches()
 	}
 	if !p.arrivals.Push(&a) {
 		p.unlogged.Add(1)
@@ -201,8 +201,14 @@ func (p *party) collectTimes() {
 func (p *party) send(ctx context.Context) error {
 	packet := newPacket(p.o.Size)
 	var seq uint64
-	last := int64(-1) // not read yet: the thread is the cycle's
+	asleep := int64(-1) // not read yet: the thread is the cycle's
 	return p.cycle.Run(ctx, func(t rt.Tick) error {
+		if asleep < 0 {
+			asleep = p.o.switches()
+		}
+		// What comes until the thread sleeps again is in no exchange of the next
+		// activation: neither the kernel's turn nor the wait for an answer.
+		defer func() { asleep = p.o.switches() }()
 		if p.device != nil {
 			if err := p.drain(); err != nil {
 				return err
@@ -212,14 +218,9 @@ func (p *party) send(ctx context.Context) error {
 			p.other.turn()
 			return nil
 		}
-		if last < 0 {
-			last = involuntary()
-			if p.device != nil { // this thread receives, too
-				p.switches = last
-			}
-		}
 		setSequence(packet, seq)
-		d := departure{seq: seq, planned: t.Planned, actual: t.Actual, begun: stack.Now()}
+		d := departure{seq: seq, planned: t.Planned, actual: t.Actual, asleep: asleep, ready: p.o.switches()}
+		d.gone, d.begun = d.ready, stack.Now()
 		seq++
 		var err error
 		if d.id, err = p.conn.WriteTimed(packet, p.to); err != nil {
@@ -228,8 +229,9 @@ func (p *party) send(ctx context.Context) error {
 		} else {
 			p.sent.Add(1)
 		}
-		now := involuntary()
-		d.switches, last = now-last, now
+		if p.device == nil || !p.o.RTT { // else who waits for the answer counts them: it may be there
+			d.gone = p.o.switches()
+		}
 		if !p.departures.Push(&d) {
 			p.unlogged.Add(1)
 		}

@@ -13,6 +13,7 @@ import (
 func byHand(t *testing.T, o Options) *run {
 	t.Helper()
 	leaktest.Check(t)
+	o.switches = involuntary
 	w, err := openWire(&o)
 	if err != nil {
 		t.Fatal(err)

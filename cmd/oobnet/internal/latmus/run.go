@@ -11,8 +11,6 @@ import (
 	"time"
 
 	"github.com/oobnet/oobnet/cmd/oobnet/internal/machine"
-	"github.com/oobnet/oobnet/internal/ring"
-	"github.com/oobnet/oobnet/proto/udp"
 	"github.com/oobnet/oobnet/rt"
 	"github.com/oobnet/oobnet/stack"
 )
@@ -25,6 +23,9 @@ const lineEvery = time.Second
 func Run(ctx context.Context, o Options) (report *Report, err error) {
 	if err := o.Check(); err != nil {
 		return nil, err
+	}
+	if o.switches == nil {
+		o.switches = involuntary
 	}
 	defer spareProcs()()
 	w, err := openWire(&o)
@@ -71,33 +72,9 @@ type run struct {
 	receivedBefore uint64
 }
 
-// startEcho answers who [Asks], on the thread that received, and writes that down
-// in log, if there is one.
-func startEcho(o *Options, s *side, log *ring.Ring[answer]) (*udp.Conn, error) {
-	var c *udp.Conn
-	ready := make(chan struct{})
-	c, err := s.listen(o, &udp.Config{Handler: func(d udp.Datagram) {
-		<-ready // once: closed before the first packet is sent
-		if Asks(d.Payload(), d.From().Port(), o.Port) {
-			// What cannot be sent back is lost, and its sender counts it.
-			_, _ = c.WriteToUDPAddrPort(d.Payload(), d.From())
-		}
-		if seq, ok := sequence(d.Payload()); ok && log != nil {
-			// No room: that packet's switches are in the next one's.
-			_ = log.Push(&answer{seq, d.Times().Device, stack.Now(), involuntary()})
-		}
-		d.Release()
-	}})
-	if err == nil && log != nil {
-		err = c.SetTimestamping(stack.TimeRXDevice)
-	}
-	close(ready)
-	return c, err
-}
-
 // echo is the peer of a run with RTT on another host.
 func (r *run) echo(ctx context.Context) (*Report, error) {
-	c, err := startEcho(r.o, r.near, nil)
+	e, err := startEcho(r.o, r.near, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -108,7 +85,7 @@ func (r *run) echo(ctx context.Context) (*Report, error) {
 	}
 	stop := func() error { return nil }
 	if r.near.manual {
-		stop = startAnswers(r.o, r.near, r.o.CPU, nil, r.refuse)
+		stop = e.startAnswers(r.near, r.o.CPU, nil, r.refuse)
 	}
 	stopStress := r.o.Stress.start(nil)
 	r.begin()
@@ -116,8 +93,8 @@ func (r *run) echo(ctx context.Context) (*Report, error) {
 	stopStress()
 	err = stop()
 	out := r.describe()
-	out.Received = c.Stats().Received
-	return out, errors.Join(err, c.Close())
+	out.Received = e.conn.Stats().Received
+	return out, errors.Join(err, e.conn.Close())
 }
 
 // refuse keeps what the machine refused to the thread of an echo; nil: nothing.
@@ -218,12 +195,15 @@ func (r *run) startFar(ctx context.Context) (stop func() error, err error) {
 	case r.far == nil:
 		return func() error { return nil }, nil
 	case r.o.RTT:
-		c, err := startEcho(r.o, r.far, r.party.answers)
-		if err != nil || !r.far.manual {
-			return c.Close, err
+		e, err := startEcho(r.o, r.far, r.party.answers)
+		if err != nil {
+			return nil, err
 		}
-		answers := startAnswers(r.o, r.far, r.o.PeerCPU, r.party.other, r.refuse)
-		return func() error { return errors.Join(answers(), c.Close()) }, nil
+		if !r.far.manual {
+			return e.conn.Close, nil
+		}
+		answers := e.startAnswers(r.far, r.o.PeerCPU, r.party.other, r.refuse)
+		return func() error { return errors.Join(answers(), e.conn.Close()) }, nil
 	}
 	p, err := newParty(r.o, r.far, r.near.addr.Addr(), r.o.PeerCPU)
 	if err != nil {

@@ -77,7 +77,7 @@ func readPoints(a *arrival) []point {
 
 // outward is from the activation's time to the link.
 func outward(d *departure, s *stack.IOTimes) *Exchange {
-	return path("out", d.seq, d.planned, d.switches, sendPoints(d, s)...)
+	return path("out", d.seq, d.planned, d.gone-d.asleep, sendPoints(d, s)...)
 }
 
 // inward is from the link to the application.
@@ -85,19 +85,27 @@ func inward(a *arrival) *Exchange {
 	if a.times.Device == 0 {
 		return nil
 	}
-	return path("in", a.seq, a.times.Device, a.switches, readPoints(a)...)
+	return path("in", a.seq, a.times.Device, a.switches-a.waited, readPoints(a)...)
 }
 
 // around is from the send to the read of the answer, as the figure is. What the
-// echo knows is nil where it is not in this process.
-func around(d *departure, s *stack.IOTimes, echo *answer, a *arrival) *Exchange {
+// echo knows is nil where it is not in this process. manual: one thread sends and
+// receives.
+func around(d *departure, s *stack.IOTimes, echo *answer, a *arrival, manual bool) *Exchange {
 	points := sendPoints(d, s)[2:]
 	if echo != nil && echo.came != 0 {
 		points = append(points, point{"wire to the echo", echo.came}, point{"echo", min(echo.left, a.times.Device)}, point{"wire back", a.times.Device})
 	} else {
 		points = append(points, point{"wire, echo and back", a.times.Device})
 	}
-	e := path("round trip", d.seq, d.begun, d.switches+a.switches, append(points, readPoints(a)...)...)
+	switches := d.gone - d.ready
+	switch {
+	case !manual:
+		switches += a.switches - a.waited
+	case a.times.Device != 0: // else another thread had it, which counts nothing
+		switches = a.switches - d.ready
+	}
+	e := path("round trip", d.seq, d.begun, switches, append(points, readPoints(a)...)...)
 	if echo != nil {
 		e.echoSwitches = echo.switches
 	}
@@ -173,7 +181,7 @@ func (w *worst) explain(l *looks, started int64) {
 			e.Causes = append(e.Causes, fmt.Sprintf("preempted: %d involuntary switches of the thread", e.switches))
 		}
 		if e.echoSwitches > 0 {
-			e.Causes = append(e.Causes, fmt.Sprintf("the echo was preempted: %d involuntary switches of its thread", e.echoSwitches))
+			e.Causes = append(e.Causes, fmt.Sprintf("the echo was preempted: %d involuntary switches of its thread since it began to wait", e.echoSwitches))
 		}
 		if near.demoted > 0 {
 			e.Causes = append(e.Causes, fmt.Sprintf("%d demotions within %v", near.demoted, span))
