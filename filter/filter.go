@@ -93,6 +93,9 @@ type Packet struct {
 	// TCI is the tag that the device stripped, if Stripped.
 	TCI      uint16
 	Stripped bool
+	// Device is the number of the device that has received the frame, as
+	// Device.Number has it: a program's ingress_ifindex.
+	Device uint32
 	// Action is what to do with the frame.
 	Action Action
 	// Target of ActionRedirect: the number of a device, as Device.Number has it.

@@ -44,7 +44,8 @@ const cacheLine = 64
 // What an XDP program returns becomes an action: XDP_PASS is Skip, XDP_DROP is
 // Drop, XDP_ABORTED and numbers that are no action are errors. A redirect into
 // xsks_map is Accept if it is to the frame's own queue, where AF_XDP would take
-// it; by number or by a device map it is to the device of that number.
+// it; by number or by a device map it is to the device of that number, which is
+// what ingress_ifindex holds.
 func (p *Program) Instance(queues int) (Instance, error) {
 	if queues < 1 {
 		return nil, fmt.Errorf("filter: %v: an instance for %d queues: want at least 1", p, queues)
@@ -99,7 +100,7 @@ func (in *programInstance) Run(queue int, packets []Packet) {
 	for i := range packets {
 		p := &packets[i]
 		c.Buffer, c.Off, c.Len = p.Buffer, p.Off, p.Len
-		c.TCI, c.Stripped = p.TCI, p.Stripped
+		c.TCI, c.Stripped, c.IfIndex = p.TCI, p.Stripped, p.Device
 		code, fault := q.runner.Run(c)
 		p.Off, p.Len = c.Off, c.Len
 		switch {

@@ -115,6 +115,15 @@ func TestInstanceRedirect(t *testing.T) {
 	}
 	check(0, 5, ActionRedirect, 3)
 	check(0, 4, ActionAccept, 0) // the target of a former frame is forgotten
+	// By ingress_ifindex it is to the device that has received the frame.
+	in = instance(t, "../vm/testdata/devmap", 1)
+	for _, device := range []uint32{7, 2} {
+		p := saying(0)
+		p.Device = device
+		if got, to := run(in, 0, p); got != ActionRedirect || to != device {
+			t.Errorf("to where it came from, device %d: action %d to %d", device, got, to)
+		}
+	}
 }
 
 // TestInstanceStopped: a program that reads what is not its own, which the

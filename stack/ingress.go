@@ -124,7 +124,7 @@ func (r *rxQueue) filter(in *ingress, frames []link.Frame, ports *portTable) []l
 		f := &frames[i]
 		packets[i] = filter.Packet{
 			Buffer: r.dev.mem.Buffer(f.Index), Off: int(f.Off), Len: int(f.Len),
-			TCI: f.VLAN, Stripped: f.Flags&link.FlagVLANStripped != 0,
+			TCI: f.VLAN, Stripped: f.Flags&link.FlagVLANStripped != 0, Device: r.dev.number,
 		}
 	}
 	in.instance.Run(r.number, packets)

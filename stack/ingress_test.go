@@ -70,6 +70,8 @@ var actions = []struct {
 		count: func(st *filter.Stats) uint64 { return st.TX }},
 	{name: "redirect to the same device", set: func(p *filter.Packet) { p.Action, p.Target = filter.ActionRedirect, 1 }, forwarded: 1,
 		count: func(st *filter.Stats) uint64 { return st.Redirect }},
+	{name: "redirect to where it came from", set: func(p *filter.Packet) { p.Action, p.Target = filter.ActionRedirect, p.Device }, forwarded: 1,
+		count: func(st *filter.Stats) uint64 { return st.Redirect }},
 	{name: "redirect to no device", set: func(p *filter.Packet) { p.Action, p.Target = filter.ActionRedirect, 9 }, dropped: stack.ReasonForward,
 		count: func(st *filter.Stats) uint64 { return st.RedirectErrors }},
 }
