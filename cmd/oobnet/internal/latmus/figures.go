@@ -31,9 +31,10 @@ type tally struct {
 	order      order
 	received   uint64
 	badCRC     uint64
-	inBand     uint64 // packets that the in-band stage carried: they have no times
-	odd        uint64 // figures below 0
-	unmatched  uint64
+	inBand     uint64      // packets that the in-band stage carried: they have no times
+	odd        uint64      // figures below 0
+	unmatched  uint64      // answers, and times of sends, whose departure is not known
+	firstSend  uint64      // number of the first send of the run; those before are greetings
 	manual     bool        // one thread sends and receives
 	echoes     []answer    // by sequence number, modulo
 	departures []departure // by sequence number, modulo
@@ -90,6 +91,9 @@ func (t *tally) collect(p *party, rtt bool) {
 	for p.departures.Pop(&d) {
 		i := d.seq % logRoom
 		t.departures[i], t.sent[i] = d, stack.IOTimes{}
+		if t.firstSend == 0 {
+			t.firstSend = d.id
+		}
 		if d.id != 0 {
 			t.bySend[d.id%logRoom] = d.seq + 1
 		}
@@ -116,12 +120,15 @@ func (t *tally) bySendID(id uint64) *departure {
 }
 
 func (t *tally) left(s *stack.IOTimes, rtt bool) {
+	if s.ID < t.firstSend || t.firstSend == 0 {
+		return // a greeting
+	}
 	if s.Device == 0 {
 		t.inBand++
 		return
 	}
 	d := t.bySendID(s.ID)
-	if d == nil { // a greeting, or written down nowhere
+	if d == nil {
 		t.unmatched++
 		return
 	}

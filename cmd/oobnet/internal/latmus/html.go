@@ -32,7 +32,8 @@ td:first-child,th:first-child{text-align:left}svg{max-width:100%;height:auto}pre
 <tr{{if .R.Lost}} class="bad"{{end}}><td>lost</td><td>{{.R.Lost}}</td></tr><tr><td>late</td><td>{{.R.Late}}</td></tr>
 <tr><td>duplicates</td><td>{{.R.Duplicates}}</td></tr><tr{{if .R.BadCRC}} class="bad"{{end}}><td>wrong CRC</td><td>{{.R.BadCRC}}</td></tr>
 <tr{{if .R.Demoted}} class="bad"{{end}}><td>demoted</td><td>{{.R.Demoted}}</td></tr><tr><td>send errors</td><td>{{.R.SendErrors}}</td></tr>
-<tr><td>activations left out</td><td>{{.R.Overruns}}</td></tr><tr><td>collections of garbage</td><td>{{.R.Collections}}</td></tr></table>
+{{if or .R.Unlogged .R.Unmatched}}<tr class="bad"><td>not in the figures: no room, no match</td><td>{{.R.Unlogged}}, {{.R.Unmatched}}</td></tr>
+{{end}}<tr><td>activations left out</td><td>{{.R.Overruns}}</td></tr><tr><td>collections of garbage</td><td>{{.R.Collections}}</td></tr></table>
 {{range .R.Refused}}<p class="bad">refused: {{.}}</p>{{end}}
 <h2>The worst exchanges</h2>
 {{range .R.Worst}}<table><tr><th>{{.Kind}} {{.Sequence}} at {{printf "%.3f" .At}} s</th><th>{{printf "%.3f" (us .TotalNS)}} us</th></tr>

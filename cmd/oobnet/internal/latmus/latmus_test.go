@@ -37,7 +37,7 @@ func TestSymmetricInMemory(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if r.Sent == 0 || r.Received == 0 || r.Lost+r.Late+r.Duplicates+r.BadCRC+r.InBand+r.Odd+r.SendErrors+r.Demoted+r.Unlogged != 0 {
+	if r.Sent == 0 || r.Received == 0 || r.Lost+r.Late+r.Duplicates+r.BadCRC+r.InBand+r.Odd+r.SendErrors+r.Demoted+r.Unlogged+r.Unmatched != 0 {
 		t.Errorf("%+v", r)
 	}
 	if len(r.Figures) != 5 {
@@ -183,7 +183,7 @@ func TestRoundTripsAndTheKernels(t *testing.T) {
 	if ours.Count == 0 || kernel.Count == 0 || ours.Min <= 0 || kernel.Min <= 0 || r.MaxRatio <= 0 || r.P999Ratio <= 0 {
 		t.Errorf("%+v, %+v, ratios %g and %g", ours, kernel, r.P999Ratio, r.MaxRatio)
 	}
-	if ours.Count != r.Sent || r.Lost != 0 || r.Demoted != 0 {
+	if ours.Count != r.Sent || r.Lost+r.Demoted+r.Unmatched != 0 {
 		t.Errorf("%d round trips of %d, lost %d, demoted %d", ours.Count, r.Sent, r.Lost, r.Demoted)
 	}
 	var text strings.Builder
@@ -206,7 +206,7 @@ func TestManualMode(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if r.Sent == 0 || r.Received == 0 || r.Lost+r.Duplicates+r.BadCRC+r.InBand+r.Odd+r.SendErrors+r.Demoted+r.Unlogged != 0 || r.Poll != "manual" {
+	if r.Sent == 0 || r.Received == 0 || r.Lost+r.Duplicates+r.BadCRC+r.InBand+r.Odd+r.SendErrors+r.Demoted+r.Unlogged+r.Unmatched != 0 || r.Poll != "manual" {
 		t.Errorf("%+v", r)
 	}
 	o.RTT, o.Kernel = true, runtime.GOOS == "linux"
@@ -214,7 +214,7 @@ func TestManualMode(t *testing.T) {
 	if r, err = Run(t.Context(), o); err != nil {
 		t.Fatal(err)
 	}
-	if rtt := r.Figures[5]; r.Sent == 0 || rtt.Count != r.Sent || r.Lost+r.Demoted+r.InBand != 0 {
+	if rtt := r.Figures[5]; r.Sent == 0 || rtt.Count != r.Sent || r.Lost+r.Demoted+r.InBand+r.Unmatched != 0 {
 		t.Errorf("%+v, %+v", r, rtt)
 	}
 	if o.Kernel && (r.KernelSent == 0 || r.Figures[6].Count == 0 || r.KernelLost != r.KernelSent-r.Figures[6].Count) {

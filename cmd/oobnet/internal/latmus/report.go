@@ -58,10 +58,12 @@ type Report struct {
 	SendErrors uint64 `json:"send_errors"`
 	FirstError string `json:"first_error,omitempty"`
 	// InBand are packets that have no times, because they went in-band; Odd are
-	// figures below 0; Unlogged what the measurement itself lost.
-	InBand   uint64 `json:"in_band"`
-	Odd      uint64 `json:"odd"`
-	Unlogged uint64 `json:"unlogged"`
+	// figures below 0; Unlogged what the measurement itself lost, for want of room;
+	// Unmatched answers and times of sends whose departure it does not know.
+	InBand    uint64 `json:"in_band"`
+	Odd       uint64 `json:"odd"`
+	Unlogged  uint64 `json:"unlogged"`
+	Unmatched uint64 `json:"unmatched"`
 	// Overruns are activations that were left out.
 	Overruns uint64 `json:"overruns"`
 	Demoted  uint64 `json:"demoted"`
@@ -147,6 +149,9 @@ func (r *Report) WriteText(w io.Writer) error {
 		r.Sent, r.Received, r.Lost, r.Late, r.Duplicates, r.BadCRC, r.InBand, r.Demoted, r.Overruns, r.Collections)
 	if r.SendErrors > 0 {
 		fmt.Fprintf(w, "send errors %d, the first: %s\n", r.SendErrors, r.FirstError)
+	}
+	if r.Unlogged+r.Unmatched > 0 {
+		fmt.Fprintf(w, "the measurement missed %d for want of room, and could not match %d: these are not in the figures\n", r.Unlogged, r.Unmatched)
 	}
 	if r.MaxRatio > 0 {
 		fmt.Fprintf(w, "to kernel sockets: p99.9 %.2f, worst %.2f; theirs sent %d, lost %d\n", r.P999Ratio, r.MaxRatio, r.KernelSent, r.KernelLost)

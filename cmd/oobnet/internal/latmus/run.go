@@ -340,7 +340,7 @@ func (r *run) describe() *Report {
 		Mode: mode(o), Context: contextLabel(o), Interface: r.near.device.Name(), Link: r.near.device.Link().Capabilities().Mode, Addr: r.near.addr.String(),
 		VLAN: o.VLAN, Poll: o.Poll.String(), PeriodNS: int64(o.Period), Size: o.Size, Priority: o.Priority, Stress: o.Stress.String(),
 		Seconds:  time.Since(r.started).Seconds(),
-		Received: t.received, Lost: t.order.lost, Late: t.order.late, Duplicates: t.order.duplicate, BadCRC: t.badCRC,
+		Received: t.received, Lost: t.order.lost, Late: t.order.late, Duplicates: t.order.duplicate, BadCRC: t.badCRC, Unmatched: t.unmatched,
 		InBand: t.inBand, Odd: t.odd, Demoted: r.demoted,
 		Worst: t.worst.list, Refused: r.near.refused(),
 		Environment: rt.Environment(), Machine: machine.Describe(), started: r.started,
@@ -360,9 +360,9 @@ func (r *run) describe() *Report {
 			out.FirstError = (*first).Error()
 		}
 		out.Refused = append(out.Refused, p.allRefused()...)
-		if o.RTT && !o.NoCheck && out.Sent > out.Received {
+		if came := out.Received - t.order.duplicate; o.RTT && !o.NoCheck && out.Sent > came {
 			// The last ones are missing at the end of the sequence, too.
-			out.Lost = out.Sent - out.Received + t.order.duplicate
+			out.Lost = out.Sent - came
 		}
 		if k := p.other; k != nil {
 			out.KernelSent = k.sent.Load()
