@@ -148,7 +148,8 @@ func (q *queue) misfit(b uint32, mark uint16) {
 }
 
 // Send implements link.Queue. A frame whose buffer the device already has is
-// taken and counted as invalid; the buffer comes back once.
+// taken and counted as invalid; the buffer comes back once. One of fewer than 60
+// bytes leaves with zeros behind it, which are written to its buffer.
 //
 //oobnet:hot
 func (q *queue) Send(frames []link.Frame) int {
@@ -201,12 +202,12 @@ func (q *queue) refuse(b uint32, mark uint16) bool {
 	return true
 }
 
-// carries says whether the frame lies in its buffer, which exists, and the wire
-// takes it.
+// carries says whether the frame lies in its buffer, which exists, with room for
+// the zeros that a short one needs behind it, and the wire takes it.
 //
 //oobnet:hot
 func (q *queue) carries(f *link.Frame) bool {
-	if int(f.Len) < frameHeader || int(f.Off)+int(f.Len) > q.size {
+	if int(f.Len) < frameHeader || int(f.Off)+max(int(f.Len), driver.MinFrame) > q.size {
 		return false
 	}
 	if f.Flags&(link.FlagVLANStripped|link.FlagChecksumOffload) != 0 && !q.offloads(f) {

@@ -48,8 +48,12 @@ func (q *queue) startSend() {
 func (q *queue) Send(frames []link.Frame) int {
 	for i := range frames {
 		f := &frames[i]
+		length := uint64(f.Len)
+		if length < driver.MinFrame {
+			length = q.lengthen(f)
+		}
 		if f.Flags&(link.FlagChecksumOffload|link.FlagVLANStripped) != 0 {
-			if !q.putExtended(f) {
+			if !q.putExtended(f, length) {
 				return i
 			}
 			continue
@@ -57,15 +61,25 @@ func (q *queue) Send(frames []link.Frame) int {
 		if !q.Room(1) {
 			return i
 		}
-		q.PutFrame(f, uint64(f.Len)|txEnd|txFCS)
+		q.PutFrame(f, length|txEnd|txFCS)
 	}
 	return len(frames)
 }
 
-// putExtended writes a frame with a tag or a checksum to be put in, and before
+// lengthen pads a short frame, on the 82574 but for one whose checksum the NIC
+// completes: UDP over IPv4 has more than the 17 bytes that the NIC wants to pad it
+// itself, and QEMU's model takes the end of a frame for the end of its datagram.
+func (q *queue) lengthen(f *link.Frame) uint64 {
+	if q.dev.express && f.Flags&link.FlagChecksumOffload != 0 {
+		return uint64(f.Len)
+	}
+	return driver.Pad(q.mem, f)
+}
+
+// putExtended writes a frame of a length with a tag or a checksum to be put in, and before
 // it a context if the last one does not fit. It reports false if there is no room.
-func (q *queue) putExtended(f *link.Frame) bool {
-	second := uint64(f.Len) | txEnd | txFCS | txExtended | txData
+func (q *queue) putExtended(f *link.Frame, length uint64) bool {
+	second := length | txEnd | txFCS | txExtended | txData
 	if f.Flags&link.FlagVLANStripped != 0 {
 		second |= txTag | uint64(f.VLAN)<<48
 	}

@@ -34,7 +34,11 @@ const (
 func (q *AdvancedQueue) Send(frames []link.Frame) int {
 	for i := range frames {
 		f := &frames[i]
-		second := uint64(f.Len) | uint64(f.Len)<<txPayload | txData | txEnd | txFCS | txAdvanced
+		length := uint64(f.Len)
+		if length < MinFrame {
+			length = q.lengthen(f)
+		}
+		second := length | length<<txPayload | txData | txEnd | txFCS | txAdvanced
 		if f.Flags&(link.FlagChecksumOffload|link.FlagVLANStripped) != 0 {
 			offload, ok := q.putContext(f)
 			if !ok {
@@ -51,6 +55,16 @@ func (q *AdvancedQueue) Send(frames []link.Frame) int {
 		q.PutFrame(f, second)
 	}
 	return len(frames)
+}
+
+// lengthen pads a short frame, but for one whose checksum the NIC completes: UDP
+// over IPv4 has more than the 17 bytes that the NIC wants to pad it itself, and
+// QEMU's models take the end of a frame for the end of its datagram.
+func (q *AdvancedQueue) lengthen(f *link.Frame) uint64 {
+	if f.Flags&link.FlagChecksumOffload != 0 {
+		return uint64(f.Len)
+	}
+	return Pad(q.mem, f)
 }
 
 // putContext writes a context for a frame with a tag or a checksum to be put in

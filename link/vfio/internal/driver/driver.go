@@ -7,8 +7,9 @@
 // may rely on this:
 //
 //   - Fill and Send get only buffers of the region that the device does not
-//     hold, and frames that lie in their buffer, are at least an Ethernet header
-//     long, and at most MTU plus header, plus 4 bytes if they carry a tag.
+//     hold, and frames that lie in their buffer, with MinFrame bytes from where
+//     they begin, are at least an Ethernet header long, and at most MTU plus
+//     header, plus 4 bytes if they carry a tag.
 //   - Receive and Fill are one goroutine's at a time, Send, Flush and Reclaim
 //     another's; both may run while a method of Device does.
 //   - Methods of Device are one goroutine's at a time, but for Arm, Disarm and
