@@ -65,6 +65,18 @@ func newFreeRig(t testing.TB, name string, hooked bool) *freeRig {
 	return r
 }
 
+// arrive has frames come to a device that counts the writes of its registers.
+func (r *freeRig) arrive(n int) {
+	r.t.Helper()
+	if err := r.far.Begin(); err != nil {
+		r.t.Fatal(err)
+	}
+	defer r.far.End()
+	if came := r.far.Arrive(n, freeLen); came != n {
+		r.t.Fatalf("%d of %d frames could arrive", came, n)
+	}
+}
+
 // receive takes and refills what has arrived, in batches.
 func (r *freeRig) receive(batch int) (n int) {
 	for {
@@ -209,10 +221,25 @@ func TestOneDoorbellABatch(t *testing.T) {
 			if n := r.far.Doorbells() - before; n != 1 {
 				t.Errorf("a batch of %d wrote %d registers, want 1", batch, n)
 			}
+			r.arrive(batch)
 			before = r.far.Doorbells()
-			r.q.Fill([]uint32{freeRing - 1})
-			if n := r.far.Doorbells() - before; n != 0 && n != 1 {
-				t.Errorf("Fill wrote %d registers, want at most 1", n)
+			if n := r.q.Receive(r.in[:batch]); n != batch {
+				t.Fatalf("%d frames of %d were received", n, batch)
+			}
+			if n := r.far.Doorbells() - before; n != 0 {
+				t.Errorf("Receive wrote %d registers", n)
+			}
+			for i := range r.in[:batch] {
+				r.bufs[i] = r.in[i].Index
+			}
+			if n := r.q.Fill(r.bufs[:batch]); n != batch {
+				t.Fatalf("Fill took %d buffers of %d", n, batch)
+			}
+			if n := r.far.Doorbells() - before; n != 1 {
+				t.Errorf("a batch of %d, received and filled again, wrote %d registers, want 1", batch, n)
+			}
+			if n := r.q.Fill([]uint32{freeRing - 1}); n != 0 || r.far.Doorbells()-before != 1 {
+				t.Errorf("a full ring took %d buffers, after %d writes, want none after 1", n, r.far.Doorbells()-before)
 			}
 		})
 	}
