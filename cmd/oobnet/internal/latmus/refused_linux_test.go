@@ -80,7 +80,10 @@ func TestRefusedPrivilegesAreReported(t *testing.T) {
 		t.Fatalf("%v in %s", err, out.String())
 	}
 	all := strings.Join(r.Refused, "\n")
-	for _, want := range []string{`"latmus.tx" to SCHED_FIFO 10: operation not permitted`, `"latmus.rx" to SCHED_FIFO 10`, "CAP_SYS_NICE"} {
+	device := func(thread string) string { return fmt.Sprintf("%q to SCHED_FIFO 10: operation not permitted", r.Interface+thread) }
+	for _, want := range []string{
+		`"latmus.tx" to SCHED_FIFO 10: operation not permitted`, `"latmus.rx" to SCHED_FIFO 10`, device(".rx"), device(".tx"), "CAP_SYS_NICE",
+	} {
 		if !strings.Contains(all, want) {
 			t.Errorf("no %q in %s", want, all)
 		}
