@@ -51,7 +51,7 @@ type Link struct {
 	region   driver.Region // of a resizable layout
 	attached bool
 	running  bool
-	small    bool // the region is worth huge pages and has none
+	small    int // of the region's memory, what is worth huge pages and got none, bytes
 	closed   bool
 	stopErr  error
 	fault    error         // why the wire is gone
@@ -108,9 +108,9 @@ func (l *Link) fail(err error) error { return fmt.Errorf("vfio: %s: %w", l.name,
 // closed.
 func (l *Link) Attach(layout link.Layout) (*link.Memory, error) {
 	mem, err := l.attach(layout)
-	if err == nil && l.small && l.onEvent != nil {
-		l.onEvent(Event{State: l.State(), Err: l.fail(fmt.Errorf("%d MiB of buffers lie in ordinary pages, which costs speed and nothing else: reserve 2 MiB pages by `sysctl vm.nr_hugepages=%d`",
-			layout.Bytes()>>20, layout.Bytes()/offheap.HugePageSize+1))})
+	if err == nil && l.small > 0 && l.onEvent != nil {
+		l.onEvent(Event{State: l.State(), Err: l.fail(fmt.Errorf("%d MiB of buffers lie in ordinary pages, which costs speed and nothing else: with `sysctl` raise vm.nr_hugepages by %d, pages of 2 MiB",
+			l.small>>20, (l.small+offheap.HugePageSize-1)/offheap.HugePageSize))})
 	}
 	return mem, err
 }

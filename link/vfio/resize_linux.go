@@ -28,7 +28,7 @@ func (l *Link) makeRegion(layout link.Layout) (driver.Region, error) {
 		if err != nil {
 			return driver.Region{}, err
 		}
-		l.small = !memory.Huge && len(memory.Bytes) >= offheap.HugePageSize
+		l.countSmall(memory.Huge, len(memory.Bytes))
 		mem, err := link.NewMemory(memory.Bytes, layout)
 		return driver.Region{Memory: mem, IOVA: memory.IOVA}, err
 	}
@@ -128,10 +128,17 @@ func (l *Link) populate(first, n int) error {
 			}
 			return err
 		}
-		l.small = l.small || !huge && size >= offheap.HugePageSize
+		l.countSmall(huge, size)
 		l.mark(b, min(chunk, first+n-b), 0, true)
 	}
 	return nil
+}
+
+// countSmall counts memory that would have filled huge pages, and got none.
+func (l *Link) countSmall(huge bool, size int) {
+	if !huge && size >= offheap.HugePageSize {
+		l.small += size
+	}
 }
 
 // discard takes the memory from chunks. Marked first, no frame of ours can follow.
