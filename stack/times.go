@@ -143,6 +143,9 @@ func (s *Stack) TimesWanted() bool { return s.rxWanted.Load() != 0 }
 func (d *Device) makeTimes() *[]bufferTimes {
 	if d.times.Load() == nil {
 		times := make([]bufferTimes, d.layout.Buffers())
+		if d.cfg.Prefault {
+			touch(times)
+		}
 		d.times.CompareAndSwap(nil, &times)
 	}
 	return d.times.Load()
