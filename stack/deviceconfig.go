@@ -41,9 +41,9 @@ type DeviceConfig struct {
 	// anew when there are more queues; empty: not pinned.
 	RXCPUs, TXCPUs []int
 	// Priority of the threads in SCHED_FIFO, 1 to 99; 0: ordinary scheduling.
-	// EVL's threads run at EVLPriority. Threads with a priority have timers that
-	// are exact, and a stack that is there before they begin. What the machine
-	// refuses, here and below, is in Threads.
+	// EVL's threads run at EVLPriority. Threads that are pinned or have a priority
+	// have timers that are exact, and a stack that is there before they begin. What
+	// the machine refuses, here and below, is in Threads.
 	Priority int
 	// LockMemory keeps all memory of the process in RAM, for as long as it runs.
 	// It is refused where the amount of locked memory is limited: the Go runtime

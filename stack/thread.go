@@ -14,9 +14,9 @@ import (
 // EVLPriority is the SCHED_FIFO priority of EVL's own RX and TX threads.
 const EVLPriority = 50
 
-// threadStack is the stack of a thread that has a priority, bytes, of which its
-// loop and its handlers may use half without a fault: ten times what the loops
-// use.
+// threadStack is the stack of a thread that is pinned or has a priority, bytes,
+// of which its loop and its handlers may use half without a fault: ten times what
+// the loops use.
 const threadStack = 64 << 10
 
 // ThreadInfo describes a thread of a device.
@@ -82,13 +82,12 @@ func (d *Device) start() {
 func (d *Device) spawn(info *ThreadInfo, suffix string, queue int, cpus []int, loop func()) {
 	info.Name = threadName(d.name, suffix, queue, len(d.rx))
 	o := rt.Options{Name: info.Name, Priority: d.cfg.Priority}
-	if o.Priority > 0 {
-		o.TimerSlack, o.Stack = time.Nanosecond, threadStack
-	}
 	if len(cpus) > 0 {
 		o.CPUs = cpus[queue%len(cpus) : queue%len(cpus)+1]
 	}
-	info.Own = info.Own || len(o.CPUs) > 0 || o.Priority > 0
+	if len(o.CPUs) > 0 || o.Priority > 0 {
+		o.TimerSlack, o.Stack, info.Own = time.Nanosecond, threadStack, true
+	}
 	if !info.Own {
 		d.threads.Go(loop)
 		return
