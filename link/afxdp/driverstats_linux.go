@@ -12,10 +12,15 @@ import (
 // What becomes of a frame that a program sends back or redirects is the
 // driver's to say, in the statistics that `ethtool -S` shows. Their names are
 // the driver's own; these are the endings that are in use. There is one for
-// each queue, one for the device, or both.
+// each queue, one for the device, or both. Some write the queue's number behind
+// the ending, as "[0]": gve.
 var (
 	txErrorNames       = []string{"xdp_tx_errors", "xdp_tx_err", "xdp_tx_drops"}
-	redirectErrorNames = []string{"xdp_redirect_errors", "xdp_redirect_err", "xdp_redirect_fails", "xdp_redirect_fail"}
+	redirectErrorNames = []string{
+		"xdp_redirect_errors", "xdp_redirect_err", "xdp_redirect_fails",
+		"xdp_redirect_fail",  // mlx4
+		" redirect failures", // enetc: "Rx ring  0 redirect failures"
+	}
 )
 
 const (
@@ -58,9 +63,10 @@ func newDriverErrors(d *device) *driverErrors {
 func pickCounters(names, endings []string) []int {
 	var ofQueues, ofDevice []int
 	for i, name := range names {
+		bare, _, _ := strings.Cut(name, "[")
 		for _, ending := range endings {
 			switch {
-			case !strings.HasSuffix(name, ending):
+			case !strings.HasSuffix(bare, ending):
 			case strings.ContainsAny(name, "0123456789"):
 				ofQueues = append(ofQueues, i)
 			default:

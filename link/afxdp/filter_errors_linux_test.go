@@ -141,16 +141,24 @@ func TestFilterClosed(t *testing.T) {
 // its queues are not added to their sum.
 func TestDriverCounters(t *testing.T) {
 	for _, c := range []struct {
-		names []string
-		want  []int
+		names        []string
+		tx, redirect []int
 	}{
-		{[]string{"peer_ifindex", "rx_queue_0_xdp_tx", "rx_queue_0_xdp_tx_errors", "rx_queue_1_xdp_tx_errors", "tx_queue_0_xdp_xmit_errors"}, []int{2, 3}},
-		{[]string{"rx_xdp_tx_err", "rx0_xdp_tx_err", "rx1_xdp_tx_err"}, []int{1, 2}},
-		{[]string{"rx_packets", "rx_xdp_tx_err"}, []int{1}},
-		{nil, nil},
+		{[]string{"peer_ifindex", "rx_queue_0_xdp_tx", "rx_queue_0_xdp_tx_errors", "rx_queue_1_xdp_tx_errors", "tx_queue_0_xdp_xmit_errors"}, []int{2, 3}, nil},
+		{[]string{"rx_xdp_tx_err", "rx0_xdp_tx_err", "rx1_xdp_tx_err"}, []int{1, 2}, nil},
+		{[]string{"rx_packets", "rx_xdp_tx_err"}, []int{1}, nil},
+		{[]string{"rx_queue_0_drops", "rx_queue_0_xdp_redirect", "rx_queue_0_xdp_drops"}, nil, nil},
+		{[]string{"rx_xdp_drop", "rx_xdp_redirect", "rx_xdp_redirect_fail", "rx_xdp_tx", "rx_xdp_tx_full"}, nil, []int{2}},
+		{[]string{"rx_xdp_tx_errors[0]", "rx_xdp_redirect_errors[0]", "rx_xdp_alloc_fails[0]", "rx_xdp_tx_errors[1]", "rx_xdp_redirect_errors[1]"}, []int{0, 3}, []int{1, 4}},
+		{[]string{"Rx ring  0 redirects", "Rx ring  0 redirect failures", "Rx ring  1 redirect failures", "Tx ring  0 XDP drops"}, nil, []int{1, 2}},
+		{[]string{"rx_xdp_redirect_errors", "rx_queue_0_xdp_redirect_errors"}, nil, []int{1}},
+		{nil, nil, nil},
 	} {
-		if got := pickCounters(c.names, txErrorNames); !slices.Equal(got, c.want) {
-			t.Errorf("%q: %v, want %v", c.names, got, c.want)
+		if got := pickCounters(c.names, txErrorNames); !slices.Equal(got, c.tx) {
+			t.Errorf("failed transmissions of %q: %v, want %v", c.names, got, c.tx)
+		}
+		if got := pickCounters(c.names, redirectErrorNames); !slices.Equal(got, c.redirect) {
+			t.Errorf("failed redirects of %q: %v, want %v", c.names, got, c.redirect)
 		}
 	}
 }

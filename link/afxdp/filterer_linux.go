@@ -61,8 +61,11 @@ func (l *Link) Divert(on bool) error {
 // kernel's, and counts as Skip. The claims count as a filter that accepts and
 // skips. A redirect counts as Accept if it is to the sockets; that of a program
 // which has ways to other devices as well can be told with CAP_PERFMON only, and
-// counts as Redirect without. What becomes of the frames sent back and redirected is the driver's to
-// count (`ethtool -S`).
+// counts as Redirect without. What becomes of the frames sent back and redirected
+// is the driver's to count (`ethtool -S`): TXErrors and RedirectErrors are what it
+// has of its own for that, and 0 where it has nothing. veth counts failed
+// redirects as drops of its queue, together with others, and in generic mode
+// nobody counts any.
 func (l *Link) FilterStats() filter.Stats {
 	l.mu.Lock()
 	defer l.mu.Unlock()
