@@ -175,7 +175,19 @@ func (b *bench) answer(f []byte) bool {
 // dropAll has the host drop every frame as soon as it comes.
 func dropAll(t testing.TB, h *netnstest.Host) {
 	t.Helper()
-	p, err := ebpf.NewProgram(&ebpf.ProgramSpec{Type: ebpf.XDP, Instructions: asm.Instructions{asm.Mov.Imm(asm.R0, xdpDrop), asm.Return()}})
+	doAll(t, h, xdpDrop)
+}
+
+// passAll has the host's driver pass every frame on.
+func passAll(t testing.TB, h *netnstest.Host) {
+	t.Helper()
+	doAll(t, h, xdpPass)
+}
+
+// doAll has the host do one thing with every frame as soon as it comes.
+func doAll(t testing.TB, h *netnstest.Host, action int32) {
+	t.Helper()
+	p, err := ebpf.NewProgram(&ebpf.ProgramSpec{Type: ebpf.XDP, Instructions: asm.Instructions{asm.Mov.Imm(asm.R0, action), asm.Return()}})
 	if err != nil {
 		t.Fatal(err)
 	}
