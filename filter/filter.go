@@ -121,8 +121,11 @@ const (
 	// counting those for which that failed.
 	ActionTX
 	ActionTXError
-	// ActionRedirect sends it by another device of the stack;
-	// ActionRedirectError drops it: there is no such target.
+	// ActionRedirect sends it by the device Target of the stack: as it is by the
+	// one that received it, by another a copy, in a buffer of that one's pool. A
+	// frame could go without where devices share memory; none do, since each has
+	// a region of its own. ActionRedirectError drops it: there is no such target,
+	// or it has no buffer, or the frame is too long for it.
 	ActionRedirect
 	ActionRedirectError
 )

@@ -229,8 +229,9 @@ func (r *rxQueue) sendBack(frames []link.Frame) {
 }
 
 // redirect sends a frame by a device of the stack; nil: there is none. Buffers
-// belong to their device's region, so another device gets a copy; the same one
-// gets the frame as it is, with those that go back.
+// belong to their device's region, of which no two devices have the same, so
+// another device gets a copy; the same one gets the frame as it is, with those
+// that go back.
 func (r *rxQueue) redirect(f link.Frame, to *Device, action filter.Action, back []link.Frame) []link.Frame {
 	switch {
 	case to == nil || !r.putTagBack(&f) || to != r.dev && !to.forward(r.dev.mem.Bytes(f)):
