@@ -74,3 +74,72 @@ func TestTXHardware(t *testing.T) {
 		t.Errorf("%d records too many, %v", n, err)
 	}
 }
+
+// The ring of records with the device's time is bounded as the other is: it drops
+// the newest, and the next read says so, once.
+func TestTXHardwareOverflow(t *testing.T) {
+	leaktest.Check(t)
+	l := newFakeLink(1)
+	l.caps.TXClock = link.ClockDevice
+	h := fakeHost(t, l, manual())
+	if err := h.Stack.SetNeighbor(peerAddr, peerMAC); err != nil {
+		t.Fatal(err)
+	}
+	const room = 4
+	c := listen(t, h, h.At(7), &udp.Config{TXTimes: room})
+	defer c.Close()
+	if err := c.SetTimestamping(stack.TimeTX); err != nil {
+		t.Fatal(err)
+	}
+	q := l.queues[0]
+	send := func(n int) {
+		t.Helper()
+		l.set(func() { q.hold, l.sentAt = true, map[uint32]int64{} })
+		for range n {
+			if _, err := c.WriteToUDPAddrPort([]byte("when"), netip.AddrPortFrom(peerAddr, 9)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		l.set(func() {
+			for _, index := range q.ring {
+				l.sentAt[index] = 1 << 40
+			}
+		})
+		q.complete()
+		h.Poll()
+	}
+	// read all, in two calls: what was lost is said by the first.
+	read := func(first, n uint64, lost bool) {
+		t.Helper()
+		times := make([]stack.IOTimes, room+3)
+		if got, err := c.ReadTXTimes(times); uint64(got) != n || errors.Is(err, stack.ErrTimesLost) != lost || err != nil && !lost {
+			t.Fatalf("%d records, %v; want %d, lost: %v", got, err, n, lost)
+		}
+		for i, g := range times[:n] {
+			if g.ID != first+uint64(i) || g.Hardware != 1<<40 || g.Clock != link.ClockDevice || g.Device == 0 {
+				t.Errorf("record %d: %+v", i, g)
+			}
+		}
+		if err := c.SetReadDeadline(time.Unix(1, 0)); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := c.ReadTXTimes(times); got != 0 || !errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Errorf("%d records too many, %v", got, err)
+		}
+		if err := c.SetReadDeadline(time.Time{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	send(room)
+	read(1, room, false)
+	send(room + 3)
+	read(room+1, room, true)
+	if n := c.Stats().TXTimesLost; n != 3 {
+		t.Errorf("%d records lost by the statistics, want 3", n)
+	}
+	send(1)
+	read(2*room+4, 1, false)
+	if st := h.Device.Stats().Pool; st.Free != st.Size {
+		t.Errorf("%d of %d buffers free", st.Free, st.Size)
+	}
+}
