@@ -39,68 +39,6 @@ func (e *events) have(f func(Event) bool) bool {
 	return slices.ContainsFunc(e.list, f)
 }
 
-// TestUnplug takes the device away, politely and by force, while both sides
-// wait: all waits end with ENODEV, the device goes back at once, every buffer
-// is there, and Close is quiet.
-func TestUnplug(t *testing.T) {
-	for name, pull := range map[string]func(*rig){
-		"requested": func(r *rig) { r.bus.Request() },
-		"pulled":    func(r *rig) { r.peer.Vanish() },
-	} {
-		t.Run(name, func(t *testing.T) {
-			onCards(t, func(t *testing.T, card string) {
-				var seen events
-				r := newRig(t, card, &Config{OnEvent: seen.add})
-				var waits sync.WaitGroup
-				for what, wait := range map[string]func() error{
-					"WaitReceive": func() error { return r.q.WaitReceive(-1) },
-					"WaitSend":    func() error { return r.q.WaitSend(time.Hour) },
-				} {
-					waits.Go(func() {
-						if err := wait(); !errors.Is(err, syscall.ENODEV) {
-							t.Errorf("%s: %v, want ENODEV", what, err)
-						}
-					})
-				}
-				time.Sleep(20 * time.Millisecond) // let them get into their waits
-				pull(r)
-				waits.Wait()
-				if s := r.State(); s != link.Gone {
-					t.Errorf("the link is %v, want gone", s)
-				}
-				if err := r.Fault(); !errors.Is(err, syscall.ENODEV) {
-					t.Errorf("Fault: %v", err)
-				}
-				if !r.bus.Released() {
-					t.Error("the device has not been given back")
-				}
-				if err := r.q.Flush(); !errors.Is(err, syscall.ENODEV) {
-					t.Errorf("Flush: %v, want ENODEV", err)
-				}
-				if err := r.SetPromiscuous(true); !errors.Is(err, syscall.ENODEV) {
-					t.Errorf("SetPromiscuous: %v, want ENODEV", err)
-				}
-				if !seen.have(func(e Event) bool { return e.State == link.Gone && e.Err != nil }) {
-					t.Error("no event told of it")
-				}
-				r.drainAll()
-			})
-		})
-	}
-}
-
-// drainAll stops the link and counts the buffers that come back.
-func (r *rig) drainAll() {
-	r.t.Helper()
-	if err := r.Stop(); err != nil {
-		r.t.Errorf("Stop: %v", err)
-	}
-	var bufs [2 * rigRX]uint32
-	if n := r.q.Drain(bufs[:]); n+len(r.tx) != rigRX+rigTX {
-		r.t.Errorf("%d buffers came back and %d were here, of %d", n, len(r.tx), rigRX+rigTX)
-	}
-}
-
 // TestWireEvents pulls the cable: the receive side, which sleeps, finds out by
 // the interrupt.
 func TestWireEvents(t *testing.T) {

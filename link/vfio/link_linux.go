@@ -121,6 +121,9 @@ func (l *Link) attach(layout link.Layout) (*link.Memory, error) {
 	if l.closed || l.stopped.Load() {
 		return nil, l.fail(net.ErrClosed)
 	}
+	if l.gone() {
+		return nil, l.fault
+	}
 	if l.attached {
 		return nil, l.fail(errors.New("attach: already attached, or failed to: open the device again"))
 	}
@@ -168,8 +171,7 @@ func (l *Link) start(layout link.Layout) (*link.Memory, error) {
 	for i, q := range l.queues {
 		q.init(rings[i], region.Memory, l.held, l.dev.Info().TXDescriptors)
 	}
-	l.wire.Store(uint32(wireOf(l.dev.Status())))
-	return region.Memory, nil
+	return region.Memory, l.learnWire()
 }
 
 // vectors are the eventfds of the interrupts: one a queue with MSI-X.

@@ -86,7 +86,9 @@ func (l *Link) setUp(cfg *Config) error {
 	if timer, ok := l.dev.(driver.TXTimer); ok && on&TXTime != 0 {
 		l.timer, l.capabilities.TXClock = timer, link.ClockMonotonic
 	}
-	l.wire.Store(uint32(wireOf(l.dev.Status())))
+	if err := l.learnWire(); err != nil {
+		return err
+	}
 	if err := l.applyFilter(); err != nil {
 		return err
 	}

@@ -61,25 +61,8 @@ func TestNoHugePages(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			leaktest.Check(t)
-			b, err := model.New(bus.ID{Vendor: 0x8086, Device: 0x10d3}, modelRegisters)
-			if err != nil {
-				t.Fatal(err)
-			}
-			family, _, err := find(b.ID())
-			if err != nil {
-				t.Fatal(err)
-			}
-			far := family.Free(b)
 			var seen events
-			l, err := open(&pages{b, c.free}, &Config{Interrupts: NoInterrupts, OnEvent: seen.add})
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer func() {
-				if err := l.Close(); err != nil {
-					t.Error(err)
-				}
-			}()
+			l, far := openModel(t, func(b *model.Bus) bus.Bus { return &pages{b, c.free} }, seen.add)
 			if _, err := l.Attach(c.layout); err != nil {
 				t.Fatal(err)
 			}

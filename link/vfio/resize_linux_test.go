@@ -16,6 +16,7 @@ import (
 	"github.com/oobnet/oobnet/link"
 	"github.com/oobnet/oobnet/link/vfio/internal/bus"
 	"github.com/oobnet/oobnet/link/vfio/internal/bus/model"
+	"github.com/oobnet/oobnet/link/vfio/internal/driver"
 	"github.com/oobnet/oobnet/stack"
 )
 
@@ -26,35 +27,37 @@ var resizable = link.Layout{BufferSize: 4096, Queues: 1, RXBuffers: 2048, TXBuff
 // modelLink is an attached link on a NIC of memory.
 func modelLink(t *testing.T, layout link.Layout) (*Link, *model.Bus, *link.Memory) {
 	t.Helper()
-	const name = "82574L"
-	for _, d := range drivers {
-		for _, m := range d.Models {
-			if m.Name != name {
-				continue
-			}
-			b, err := model.New(bus.ID{Vendor: m.Vendor, Device: m.Device}, modelRegisters)
-			if err != nil {
-				t.Fatal(err)
-			}
-			d.Free(b)
-			l, err := open(b, &Config{Interrupts: NoInterrupts})
-			if err != nil {
-				t.Fatal(err)
-			}
-			t.Cleanup(func() {
-				if err := l.Close(); err != nil {
-					t.Error(err)
-				}
-			})
-			mem, err := l.Attach(layout)
-			if err != nil {
-				t.Fatal(err)
-			}
-			return l, b, mem
-		}
+	var b *model.Bus
+	l, _ := openModel(t, func(made *model.Bus) bus.Bus { b = made; return b }, nil)
+	mem, err := l.Attach(layout)
+	if err != nil {
+		t.Fatal(err)
 	}
-	t.Fatalf("there is no model %s", name)
-	return nil, nil, nil
+	return l, b, mem
+}
+
+// openModel opens an 82574 of memory, on a bus made of its own, without interrupts.
+func openModel(t *testing.T, plug func(*model.Bus) bus.Bus, onEvent func(Event)) (*Link, driver.Free) {
+	t.Helper()
+	b, err := model.New(bus.ID{Vendor: 0x8086, Device: 0x10d3}, modelRegisters)
+	if err != nil {
+		t.Fatal(err)
+	}
+	family, _, err := find(b.ID())
+	if err != nil {
+		t.Fatal(err)
+	}
+	far := family.Free(b)
+	l, err := open(plug(b), &Config{Interrupts: NoInterrupts, OnEvent: onEvent})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := l.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return l, far
 }
 
 // TestResizeMappings: what the device reaches, and what the kernel keeps in

@@ -61,6 +61,19 @@ func wireOf(s driver.Status) link.State {
 	return link.Down
 }
 
+// errAllOnes is why a device is taken for gone that nobody has asked for.
+var errAllOnes = errors.New("its registers read as all ones: it has been removed or has lost power: close the link")
+
+// learnWire asks for the state of the wire where nobody can have seen another yet.
+func (l *Link) learnWire() error {
+	status := l.dev.Status()
+	if status.Gone {
+		return fmt.Errorf("%w: %w", errAllOnes, unix.ENODEV)
+	}
+	l.wire.Store(uint32(wireOf(status)))
+	return nil
+}
+
 // look asks the device for the state of the wire, and the bus whether the device
 // is to be given back. Whoever calls it holds no lock; what it finds goes to
 // OnEvent.
@@ -84,7 +97,7 @@ func (l *Link) examine(cause driver.Cause) (Event, bool) {
 	case l.requested():
 		return l.vanish(errors.New("the system wants the device back, or it has failed: close the link")), true
 	case now == link.Gone || cause&driver.DeviceGone != 0:
-		return l.vanish(errors.New("its registers read as all ones: it has been removed or has lost power: close the link")), true
+		return l.vanish(errAllOnes), true
 	}
 	if clock.Now()-l.countedAt > int64(countPeriod) {
 		l.count()
