@@ -164,7 +164,8 @@ type Statistics struct {
 	RXMissed uint64
 	// RXErrors: damaged on the wire, too long or too short.
 	RXErrors uint64
-	// TXErrors: lost by collisions or for want of a carrier.
+	// TXErrors: lost by collisions, late ones or too many, which only a wire of half
+	// duplex has; 82599 and X540 know none. While the wire is down frames wait.
 	TXErrors uint64
 	// Hangs counts resets of a device that had stopped to send; TXLost frames
 	// that were on its rings then, and RXLost frames that had arrived and not

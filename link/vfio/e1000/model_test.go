@@ -151,7 +151,7 @@ func TestReceived(t *testing.T) {
 func TestCounted(t *testing.T) {
 	c := newCard(t, 0)
 	d := c.q.dev
-	left := map[uint32]uint32{driver.RegMPC: 3, driver.RegGPRC: 10, driver.RegGORCL: 640, regCEXTERR: 2}
+	left := map[uint32]uint32{driver.RegMPC: 3, driver.RegGPRC: 10, driver.RegGORCL: 640, regCEXTERR: 2, driver.RegECOL: 1, driver.RegLATECOL: 4}
 	next := c.OnRead
 	c.OnRead = func(offset uint32) uint32 {
 		if v, ok := left[offset]; ok {
@@ -167,7 +167,7 @@ func TestCounted(t *testing.T) {
 	var got driver.Counters
 	d.Count(&got)
 	d.Count(&got)
-	want := driver.Counters{RXPackets: 10, RXBytes: 640, RXMissed: 7, RXErrors: 2}
+	want := driver.Counters{RXPackets: 10, RXBytes: 640, RXMissed: 7, RXErrors: 2, TXErrors: 5}
 	if got != want {
 		t.Errorf("counted %+v, want %+v", got, want)
 	}

@@ -225,7 +225,7 @@ type Counters struct {
 	// RXMissed: no buffer, or no room in the NIC. RXErrors: damaged on the
 	// wire, or longer or shorter than the wire allows.
 	RXMissed, RXErrors uint64
-	// TXErrors: collisions beyond retry, carrier lost.
+	// TXErrors: collisions beyond retry.
 	TXErrors uint64
 }
 

@@ -73,8 +73,9 @@ func (g *Gigabit) SwitchFeatures(csum uint32) (strip bool) {
 }
 
 // ReadCounters reads, and so clears, the counters that all NICs have, but for
-// RXMissed. Of a device that is gone after it it says nothing.
-// (SDM 13.7, 82576 8.19).
+// RXMissed. Of a device that is gone after it it says nothing. A frame sent without
+// a carrier (TNCRS) is no error: it counts as sent (SDM 13.7.12; SDM 13.7, 82576
+// 8.19).
 func (g *Gigabit) ReadCounters() Counters {
 	return Counters{
 		RXPackets: g.Sum(RegGPRC), RXBytes: g.Pair(RegGORCL, RegGORCH), RXMulticast: g.Sum(RegMPRC), RXBroadcast: g.Sum(RegBPRC),
