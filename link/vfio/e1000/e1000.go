@@ -113,8 +113,8 @@ func (d *device) Restart() error {
 	return nil
 }
 
-// Stop implements driver.Device: interrupts, what is to be sent, receiver,
-// transmitter, DMA, reset.
+// Stop implements driver.Device: interrupts, receiver, what is to be sent,
+// transmitter, DMA, bus master, reset (SDM 14.1, 82574 4.6.1).
 func (d *device) Stop() error {
 	d.Regs.Write32(driver.RegIMC, bus.AllOnes)
 	d.Regs.Write32(driver.RegRCTL, 0)

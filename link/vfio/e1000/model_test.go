@@ -2,6 +2,7 @@ package e1000
 
 import (
 	"encoding/binary"
+	"fmt"
 	"slices"
 	"testing"
 
@@ -103,6 +104,56 @@ func TestDescriptors(t *testing.T) {
 	tx[2*driver.DescriptorSize+12] |= 1 // DD
 	if n := q.Reclaim(bufs[:]); n != 2 || bufs[0] != 33 || bufs[1] != 32 {
 		t.Errorf("%d buffers came back: %v", n, bufs)
+	}
+}
+
+// TestStopOrder looks at the order of a stop: nothing new comes while what was sent
+// leaves, and the bus master is off before the reset.
+func TestStopOrder(t *testing.T) {
+	c := newCard(t, 0)
+	c.q.Fill([]uint32{3})
+	if n := c.q.Send([]link.Frame{{Index: 32, Len: 60}}); n != 1 {
+		t.Fatalf("Send took %d", n)
+	}
+	c.q.Flush()
+	var steps []string
+	step := func(s string) {
+		if len(steps) == 0 || steps[len(steps)-1] != s {
+			steps = append(steps, s)
+		}
+	}
+	write, read := c.OnWrite, c.OnRead
+	c.OnWrite = func(offset, value uint32) {
+		switch {
+		case offset == driver.RegIMC && value == bus.AllOnes:
+			step("mask")
+		case offset == driver.RegRCTL && value&driver.RctlEN == 0:
+			step("receiver off")
+		case offset == driver.RegTCTL && value&driver.TctlEN == 0:
+			step("transmitter off")
+		case offset == driver.RegCTRL && value&driver.CtrlRST != 0:
+			step(fmt.Sprintf("reset, bus master %v", c.Master))
+		case offset == driver.RegCTRL && value&driver.CtrlMasterOff != 0:
+			step("DMA ends")
+		}
+		write(offset, value)
+	}
+	c.OnRead = func(offset uint32) uint32 {
+		if offset == regTX+driver.RingHead && c.Get(offset) != c.Get(regTX+driver.RingTail) {
+			step("drain")
+			c.Set(offset, c.Get(regTX+driver.RingTail)) // it leaves
+			return 0
+		}
+		return read(offset)
+	}
+	if err := c.q.dev.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	want := []string{
+		"mask", "receiver off", "drain", "mask", "receiver off", "transmitter off", "DMA ends", "reset, bus master false", "mask", "receiver off", "transmitter off",
+	}
+	if !slices.Equal(steps, want) {
+		t.Errorf("stopped by %q, want %q", steps, want)
 	}
 }
 

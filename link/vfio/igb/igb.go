@@ -186,7 +186,7 @@ func (d *device) Restart() error {
 }
 
 // Stop implements driver.Device: interrupts, receiver, what is to be sent,
-// queues, DMA, reset (4.5.9.2, 4.5.10.2).
+// queues, transmitter, DMA, bus master, reset (4.5.9.2, 4.5.10.2).
 func (d *device) Stop() error {
 	d.maskAll()
 	d.Regs.Write32(driver.RegRCTL, 0)

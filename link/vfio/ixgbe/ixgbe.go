@@ -223,7 +223,7 @@ func (d *device) Restart() error {
 }
 
 // Stop implements driver.Device: interrupts, receiver, what is to be sent,
-// queues, DMA, reset (4.6.7.1.2, 4.6.8.1.1, 5.2.5.3.2).
+// queues, DMA, bus master, reset (4.6.7.1.2, 4.6.8.1.1, 5.2.5.3.2).
 func (d *device) Stop() error {
 	d.maskAll()
 	d.receive(false)

@@ -132,8 +132,10 @@ type Device interface {
 	// MSI-X, and everything is vector 0 otherwise. Changes of the wire come
 	// with queue 0's.
 	Start(Region) ([]Queue, error)
-	// Stop makes the device quiet, in bounded time: interrupts masked, queues
-	// stopped, DMA drained, bus master off, reset.
+	// Stop makes the device quiet, in bounded time and in this order: interrupts
+	// masked, receiver off, what was sent gone or DrainWait over, transmitter and
+	// queues off, DMA ended, bus master off, reset. The link takes the eventfds of
+	// the interrupts from it afterwards, and the memory when it closes the bus.
 	Stop() error
 	// Restart resets a device that hangs, and programs all but the rings; each
 	// side of each queue then restarts its own ring.
