@@ -6,9 +6,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
-	"strconv"
-	"strings"
 	"syscall"
 
 	"github.com/oobnet/oobnet/filter"
@@ -79,13 +76,20 @@ func (s *Server) removeFilter(ctx context.Context, in *deviceIn) (*Filter, error
 	if err != nil {
 		return nil, err
 	}
-	if err := d.SetFilter(nil); err != nil {
+	// The list of VLANs, if it is to be in force then, comes in the filter's place
+	// at once: there is no half of the change that could fail.
+	var instead filter.Filter
+	byVLANs := s.takesVLANs(d.Ports())
+	if byVLANs {
+		instead, err = s.vlanRules()
+	}
+	if err == nil {
+		err = d.SetFilter(instead)
+	}
+	if err != nil {
 		return nil, fmt.Errorf("control: filter of %s: %w", d.Name(), err)
 	}
-	s.remember(d, func(r *device) { r.filter, r.byVLANs = Filter{}, false })
-	if err := s.applyVLANs(); err != nil {
-		return nil, err
-	}
+	s.remember(d, func(r *device) { r.filter, r.byVLANs = Filter{}, byVLANs })
 	f := s.filterOf(s.record(d))
 	return &f, nil
 }
@@ -175,117 +179,4 @@ func openWithin(folder, path string, flags int) (*os.File, error) {
 		err = fmt.Errorf("%w: %w: the application opens objects in %s only", err, syscall.EACCES, folder)
 	}
 	return f, err
-}
-
-func (s *Server) getVLANs(context.Context, *struct{}) (*VLANs, error) {
-	out := &VLANs{}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	out.IDs = formatIDs(s.vlans)
-	for d, r := range s.devices {
-		if r.byVLANs && !d.Closed() {
-			out.Devices = append(out.Devices, d.Name())
-		}
-	}
-	slices.Sort(out.Devices)
-	return out, nil
-}
-
-func (s *Server) setVLANs(ctx context.Context, in *VLANs) (*VLANs, error) {
-	done, err := s.change(ctx)
-	if err != nil {
-		return nil, err
-	}
-	defer done()
-	ids, err := parseIDs(in.IDs)
-	if err != nil {
-		return nil, err
-	}
-	s.mu.Lock()
-	before := s.vlans
-	s.vlans = ids
-	s.mu.Unlock()
-	if err := s.applyVLANs(); err != nil {
-		s.mu.Lock()
-		s.vlans = before
-		s.mu.Unlock()
-		return nil, errors.Join(err, s.applyVLANs())
-	}
-	return s.getVLANs(ctx, nil)
-}
-
-// applyVLANs puts the list of VLANs in force on each device that has no filter
-// of its own, and no untagged port: for those the default is right, which
-// takes what is for the ports' addresses on any VLAN. ARP is taken with IPv4:
-// in EVL it stays with the host, whose address a port has there.
-func (s *Server) applyVLANs() error {
-	s.mu.Lock()
-	ids := s.vlans
-	s.mu.Unlock()
-	for _, d := range s.stack.Devices() {
-		r := s.record(d)
-		ports := d.Ports()
-		wanted := len(ids) > 0 && r.filter.Kind == "" && len(ports) > 0 && ports[0].VLAN() != 0
-		if d.Closed() || !wanted && !r.byVLANs {
-			continue
-		}
-		var f filter.Filter
-		if wanted {
-			rule := filter.Rule{EtherTypes: []uint16{0x0800, 0x0806}, Verdict: filter.Accept}
-			for _, id := range ids {
-				rule.VLANs = append(rule.VLANs, filter.Only(id))
-			}
-			rules, err := filter.NewRules(filter.Skip, rule)
-			if err != nil {
-				return fmt.Errorf("control: VLANs on %s: %w", d.Name(), err)
-			}
-			f = rules
-		}
-		if err := d.SetFilter(f); err != nil {
-			return fmt.Errorf("control: VLANs on %s: %w", d.Name(), err)
-		}
-		s.remember(d, func(r *device) { r.byVLANs = wanted })
-	}
-	return nil
-}
-
-// parseIDs reads a list of VLAN ids as the kernel writes bitmaps: 42-45,100.
-func parseIDs(text string) (ids []uint16, err error) {
-	if text == "" {
-		return nil, nil
-	}
-	for part := range strings.SplitSeq(text, ",") {
-		from, to, ranged := strings.Cut(part, "-")
-		if !ranged {
-			to = from
-		}
-		lo, err1 := strconv.ParseUint(from, 10, 16)
-		hi, err2 := strconv.ParseUint(to, 10, 16)
-		if err1 != nil || err2 != nil || lo < 2 || hi > 4094 || lo > hi {
-			return nil, badRequest("VLANs %q: want ids from 2 to 4094, like 42-45,100", part)
-		}
-		for id := lo; id <= hi; id++ {
-			ids = append(ids, uint16(id))
-		}
-	}
-	slices.Sort(ids)
-	return slices.Compact(ids), nil
-}
-
-// formatIDs is the reverse of parseIDs.
-func formatIDs(ids []uint16) string {
-	var parts []string
-	for i := 0; i < len(ids); {
-		j := i
-		for j+1 < len(ids) && ids[j+1] == ids[j]+1 {
-			j++
-		}
-		part := strconv.Itoa(int(ids[i]))
-		if j > i {
-			part += "-" + strconv.Itoa(int(ids[j]))
-		}
-		parts = append(parts, part)
-		i = j + 1
-	}
-	return strings.Join(parts, ",")
 }

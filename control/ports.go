@@ -150,8 +150,8 @@ func (s *Server) enable(ctx context.Context, in *EnableRequest) (*stack.Port, er
 	if err != nil {
 		return undo(nil, err)
 	}
-	if err := s.applyVLANs(); err != nil {
-		return undo(p, errors.Join(err, s.applyVLANs()))
+	if err := s.applyVLANs(nil); err != nil {
+		return undo(p, errors.Join(err, s.applyVLANs(p)))
 	}
 	return p, nil
 }
@@ -179,10 +179,16 @@ func (s *Server) disablePort(ctx context.Context, in *disableIn) (*Disabled, err
 		}
 	}
 	if !last {
-		if err := p.Disable(); err != nil {
-			return nil, err
+		// First what can fail: a port that has ended does not come back with its
+		// addresses, routes and sockets.
+		err := s.applyVLANs(p)
+		if err == nil {
+			err = p.Disable()
 		}
-		return &Disabled{}, s.applyVLANs()
+		if err != nil {
+			return nil, errors.Join(fmt.Errorf("control: disable port %s: %w", p.Name(), err), s.applyVLANs(nil))
+		}
+		return &Disabled{}, nil
 	}
 	out := &Disabled{DeviceClosed: true}
 	if err := d.Close(); errors.Is(err, syscall.EBUSY) {
