@@ -174,10 +174,13 @@ func (s *Server) getDevice(_ context.Context, in *deviceIn) (*Device, error) {
 
 func (s *Server) describe(d *stack.Device) Device {
 	caps, cfg, pool, r := d.Link().Capabilities(), d.Config(), d.Stats().Pool, s.record(d)
+	// As they are: ResizeRX changes them, and not what the device was attached with.
+	// An application that has changed one queue alone sees the mean.
+	rxBuffers := pool.RXSize / d.Link().Queues()
 	out := Device{
 		Name: d.Name(), Managed: r.opened, Driver: caps.Driver, Mode: caps.Mode, ZeroCopy: caps.ZeroCopy,
 		MAC: macText(d.Link().MAC()), MTU: d.MTU(), State: d.Link().State().String(), Diverted: !r.left,
-		PoolSize: pool.Size, PoolFree: pool.Free, BufferSize: pool.BufferSize, RXBuffers: cfg.RXBuffers, RXHeld: pool.RXHeld,
+		PoolSize: pool.Size, PoolFree: pool.Free, BufferSize: pool.BufferSize, RXBuffers: rxBuffers, RXHeld: pool.RXHeld,
 		Poll: cfg.Poll.String(), Priority: cfg.Priority, Ports: portNames(d.Ports()), Filter: s.filterOf(r),
 	}
 	if err := d.Fault(); err != nil {

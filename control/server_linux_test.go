@@ -335,6 +335,9 @@ func TestResize(t *testing.T) {
 	if err != nil || m.PoolSize != 2000 || m.RXSize != 500 || m.Bytes == 0 {
 		t.Fatalf("%+v, %v", m, err)
 	}
+	if d, err := r.client.Device(ctx, "wire0"); err != nil || d.PoolSize != 2000 || d.RXBuffers != 500 {
+		t.Errorf("the device: %+v, %v", d, err)
+	}
 	if m, err = r.client.Resize(ctx, "wire0", control.Resize{PoolSize: 32}); err != nil || m.PoolSize != 32 || m.RXSize != 500 {
 		t.Errorf("%+v, %v", m, err)
 	}
