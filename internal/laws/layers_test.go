@@ -23,7 +23,7 @@ var layers = []layer{
 	// For tests of any layer, which the law does not bind; no layer may use it.
 	{"stacktest", []string{"internal/stacktest"}, []string{"links", "stack", "arp", "link", "internal"}, false},
 	{"cmd", []string{"cmd", "examples", "bench", "hack"}, []string{"control", "proto", "links", "stack", "arp", "link", "filter", "rt", "internal"}, true},
-	{"control", []string{"control", "metrics", "capture", "stats"}, []string{"proto", "links", "stack", "arp", "link", "filter", "rt", "internal"}, true},
+	{"control", []string{"control", "metrics", "capture", "stats"}, []string{"proto", "stack", "arp", "link", "filter", "rt", "internal"}, true},
 	{"proto", []string{"proto"}, []string{"stack", "arp", "link", "filter", "internal"}, true},
 	{"inband", []string{"stack/internal"}, []string{"arp", "link", "filter", "internal"}, true},
 	{"stack", []string{"stack"}, []string{"inband", "arp", "link", "filter", "internal"}, true},
