@@ -5,6 +5,7 @@ import (
 	"os"
 	"testing"
 
+	"github.com/oobnet/oobnet/internal/pci"
 	"github.com/oobnet/oobnet/internal/vmtest/inside"
 )
 
@@ -75,8 +76,8 @@ func First(t testing.TB) Card {
 }
 
 // Bind takes the card from its driver and gives it to another, as "vfio-pci" or
-// "igb", or to none if that is "". When it returns, the card's interface is
-// there, if its driver makes one.
+// "igb", or to none if that is "", by the means of "oobnet bind". When it returns,
+// the card's interface is there, if its driver makes one.
 func (c Card) Bind(t testing.TB, driver string) {
 	t.Helper()
 	if err := inside.Bind(c.Address, driver); err != nil {
@@ -87,11 +88,7 @@ func (c Card) Bind(t testing.TB, driver string) {
 // Bound is the name of the card's driver now, "" if it has none.
 func (c Card) Bound(t testing.TB) string {
 	t.Helper()
-	driver, err := inside.Driver(c.Address)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return driver
+	return pci.Sys.Driver(c.Address)
 }
 
 // Netdev is the name of the interface that the kernel has made of the card.
@@ -113,9 +110,9 @@ func netdev(t testing.TB, address string) string {
 // while a card of it has the driver vfio-pci.
 func (c Card) Group(t testing.TB) string {
 	t.Helper()
-	group, err := inside.Group(c.Address)
+	f, err := pci.Sys.Read(c.Address)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return group
+	return f.Group
 }

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+
+	"github.com/oobnet/oobnet/internal/pci"
 )
 
 // Words of the configuration space of a card that we model ourselves, where no
@@ -27,7 +29,7 @@ func setModelCable(address string, in bool) error {
 func Mark(address string, task uint32) error { return writeConfig(address, modelMark, task) }
 
 func writeConfig(address string, offset int64, v uint32) error {
-	f, err := os.OpenFile(filepath.Join(devices, address, "config"), os.O_WRONLY, 0)
+	f, err := os.OpenFile(filepath.Join(pci.Sys.Dir(address), "config"), os.O_WRONLY, 0)
 	if err != nil {
 		return err
 	}

@@ -1,84 +1,58 @@
 package inside
 
 import (
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"time"
-)
 
-const devices = "/sys/bus/pci/devices"
+	"github.com/oobnet/oobnet/internal/pci"
+)
 
 // settle bounds the wait for what a driver makes after it was given a card.
 const settle = 10 * time.Second
 
-// Driver is the name of a card's driver, "" if it has none.
-func Driver(address string) (string, error) {
-	link, err := os.Readlink(filepath.Join(devices, address, "driver"))
-	switch {
-	case errors.Is(err, os.ErrNotExist):
-		return "", nil
-	case err != nil:
-		return "", fmt.Errorf("the driver of %s: %w", address, err)
-	}
-	return filepath.Base(link), nil
-}
-
 // Netdev is the name of the interface that the kernel has made of a card.
 func Netdev(address string) (string, error) {
-	// A virtio card's interface belongs to a device below the card's.
-	for _, pattern := range []string{"net/*", "virtio*/net/*"} {
-		found, err := filepath.Glob(filepath.Join(devices, address, pattern))
-		if err != nil {
-			return "", err
-		}
-		if len(found) > 0 {
-			return filepath.Base(found[0]), nil
-		}
+	f, err := pci.Sys.Read(address)
+	if err != nil {
+		return "", err
 	}
-	return "", fmt.Errorf("%s has no interface: %w", address, os.ErrNotExist)
+	if len(f.Netdevs) == 0 {
+		return "", fmt.Errorf("%s has no interface: %w", address, os.ErrNotExist)
+	}
+	return f.Netdevs[0].Name, nil
 }
 
-// Bind takes a card from its driver, if it has one, and gives it to driver, or
-// to none if that is "". A driver that makes an interface has made it when Bind
-// returns.
+// Bind gives a card to a driver, whoever uses it: to vfio-pci as "oobnet bind"
+// does, with its whole IOMMU group, and back as "oobnet unbind" does. If driver is
+// "", nobody has the card then. A driver that makes an interface has made it when
+// Bind returns.
 func Bind(address, driver string) error {
-	dir := filepath.Join(devices, address)
-	now, err := Driver(address)
-	if err != nil {
+	if driver == pci.VFIO {
+		_, err := pci.System().Bind(address, true)
 		return err
 	}
-	if now == driver && (driver == "" || driver == "vfio-pci") {
-		return nil
-	}
-	if now == driver {
-		return WaitNetdev(address)
-	}
-	// The override says which driver may have the card, whatever its ids; a
-	// line end alone takes it away, and the card is its own driver's again.
-	override := driver + "\n"
-	if driver == "" {
-		override = "none\n"
-	}
-	if err := write(filepath.Join(dir, "driver_override"), override); err != nil {
-		return err
-	}
-	if now != "" {
-		if err := write(filepath.Join(dir, "driver", "unbind"), address); err != nil {
+	if pci.Sys.Driver(address) == pci.VFIO {
+		if _, err := pci.System().Unbind(address, true); err != nil {
 			return err
 		}
 	}
+	switch now := pci.Sys.Driver(address); {
+	case now == driver:
+	case driver == "":
+		return write(filepath.Join(pci.Sys.Dir(address), "driver/unbind"), address)
+	case now != "":
+		return fmt.Errorf("%s has driver %s, and %s was to have it: that is not its own", address, now, driver)
+	default: // as it was before it was bound to VFIO
+		if err := write(filepath.Join(string(pci.Sys), "bus/pci/drivers_probe"), address); err != nil {
+			return err
+		}
+		if now := pci.Sys.Driver(address); now != driver {
+			return fmt.Errorf("%s has driver %q after it was given to %s: is the module loaded?", address, now, driver)
+		}
+	}
 	if driver == "" {
-		return nil
-	}
-	if err := write("/sys/bus/pci/drivers_probe", address); err != nil {
-		return err
-	}
-	if now, err = Driver(address); err != nil || now != driver {
-		return errors.Join(err, fmt.Errorf("%s has driver %q after it was given to %s: is the module loaded?", address, now, driver))
-	}
-	if driver == "vfio-pci" {
 		return nil
 	}
 	return WaitNetdev(address)
@@ -94,18 +68,4 @@ func WaitNetdev(address string) error {
 	}
 }
 
-// Group is the number of a card's IOMMU group.
-func Group(address string) (string, error) {
-	link, err := os.Readlink(filepath.Join(devices, address, "iommu_group"))
-	if err != nil {
-		return "", fmt.Errorf("the IOMMU group of %s: %w", address, err)
-	}
-	return filepath.Base(link), nil
-}
-
-func write(file, value string) error {
-	if err := os.WriteFile(file, []byte(value), 0); err != nil {
-		return fmt.Errorf("write %q to %s: %w", value, file, err)
-	}
-	return nil
-}
+func write(file, value string) error { return pci.System().Kernel.Write(file, value) }
