@@ -11,18 +11,20 @@ import (
 	"github.com/oobnet/oobnet/link/vfio/internal/bus"
 )
 
-// firstIOVA is where our addresses begin: above what firmware and the interrupt
-// window of x86 (0xfee00000) take of the first 4 GiB.
-const firstIOVA = 1 << 32
-
 // extent is memory that is mapped for the device, and unmapped as it was mapped.
 type extent struct {
 	region *offheap.Region
 	iova   uint64
 }
 
+// errReleased is for what is asked after Release.
+var errReleased = fmt.Errorf("the device has been given back: %w", unix.ENODEV)
+
 // Alloc implements bus.Bus.
 func (b *Bus) Alloc(size int) (bus.Memory, error) {
+	if b.group == nil {
+		return bus.Memory{}, errReleased
+	}
 	region, err := offheap.Map(size)
 	if err != nil {
 		return bus.Memory{}, err
@@ -32,11 +34,12 @@ func (b *Bus) Alloc(size int) (bus.Memory, error) {
 	// that need not be the one that the device knows. Children of this process
 	// have no use for them.
 	_ = unix.Madvise(mapped, unix.MADV_DONTFORK)
-	iova, err := b.place(uint64(len(mapped)))
-	if err == nil {
-		err = b.mapDMA(mapped, iova)
-	}
+	iova, err := b.group.place(uint64(len(mapped)))
 	if err != nil {
+		return bus.Memory{}, errors.Join(err, region.Close())
+	}
+	if err := b.mapDMA(mapped, iova); err != nil {
+		b.group.put(iova, uint64(len(mapped)))
 		return bus.Memory{}, errors.Join(err, region.Close())
 	}
 	b.extents = append(b.extents, extent{region, iova})
@@ -49,7 +52,7 @@ func (b *Bus) mapDMA(mapped []byte, iova uint64) error {
 		iova: iova, size: uint64(len(mapped)),
 	}
 	m.argsz = uint32(unsafe.Sizeof(m))
-	_, err := ioctlPtr(b.container, iommuMapDMA, &m)
+	_, err := ioctlPtr(b.group.container, iommuMapDMA, &m)
 	switch {
 	case errors.Is(err, unix.ENOMEM):
 		return fmt.Errorf("the memory cannot be locked: %s: %w", b.memlock(len(mapped)), err)
@@ -79,51 +82,38 @@ func (b *Bus) memlock(more int) string {
 	return fmt.Sprintf("this device needs %d KiB and the limit of the process is %d KiB: raise it by `ulimit -l` or LimitMEMLOCK=", need>>10, limit.Cur>>10)
 }
 
-// unmap takes memory from the device, as it was mapped. When the container is
-// closed already, that has done it.
+// unmap takes memory from the device, as it was mapped. A container that is closed
+// has none.
 func (b *Bus) unmap(iova uint64, size int) error {
-	if b.container < 0 {
+	if b.group.container < 0 {
 		return nil
 	}
 	u := dmaUnmap{iova: iova, size: uint64(size)}
 	u.argsz = uint32(unsafe.Sizeof(u))
-	if _, err := ioctlPtr(b.container, iommuUnmapDMA, &u); err != nil {
+	if _, err := ioctlPtr(b.group.container, iommuUnmapDMA, &u); err != nil {
 		return fmt.Errorf("unmap %d bytes at %#x: %w", u.size, iova, err)
 	}
 	return nil
 }
 
-// place takes addresses off the free ranges: from firstIOVA up where there are
-// any, else below. Large extents are aligned for large pages of the IOMMU.
-func (b *Bus) place(size uint64) (uint64, error) {
-	align := uint64(iommuPages)
-	if size >= offheap.HugePageSize {
-		align = offheap.HugePageSize
-	}
-	// Below 1 MiB lies what old devices were given by firmware.
-	for _, lowest := range []uint64{firstIOVA, 1 << 20} {
-		for i := range b.free {
-			r := &b.free[i]
-			at := (max(r.start, lowest) + align - 1) &^ (align - 1)
-			if at < r.start || at > r.end || r.end-at < size-1 || at+size > bus.MaxIOVA {
-				continue
-			}
-			b.cut(i, at, size)
-			return at, nil
+// unmapAll takes all memory from the device, and gives its addresses back, but
+// those that may still be mapped. Ours stays.
+func (b *Bus) unmapAll() error {
+	var errs []error
+	for _, e := range b.extents {
+		size := len(e.region.Bytes())
+		if err := b.unmap(e.iova, size); err != nil {
+			errs = append(errs, err)
+			continue
 		}
+		b.group.put(e.iova, uint64(size))
 	}
-	return 0, fmt.Errorf("no %d bytes of address space are left below %#x: %w", size, uint64(bus.MaxIOVA), unix.ENOSPC)
-}
-
-// cut takes size addresses at at out of free range i, which has them.
-func (b *Bus) cut(i int, at, size uint64) {
-	r := b.free[i]
-	var rest []iovaRange
-	if at > r.start {
-		rest = append(rest, iovaRange{r.start, at - 1})
+	for _, r := range b.sparse {
+		if err := b.unmapPieces(r); err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		b.group.put(r.iova, uint64(len(r.region.Bytes())))
 	}
-	if last := at + size - 1; last < r.end {
-		rest = append(rest, iovaRange{last + 1, r.end})
-	}
-	b.free = append(b.free[:i:i], append(rest, b.free[i+1:]...)...)
+	return errors.Join(errs...)
 }

@@ -71,7 +71,7 @@ func (w where) openContainer() (int, error) {
 	return fd, nil
 }
 
-// openGroup opens a group, which one process at a time may.
+// openGroup opens a group, which the kernel lets happen once at a time.
 func (w where) openGroup(group string) (int, error) {
 	path := filepath.Join(w.dev, "vfio", group)
 	fd, err := unix.Open(path, unix.O_RDWR|unix.O_CLOEXEC, 0)

@@ -106,7 +106,7 @@ func TestStrangersAreNamed(t *testing.T) {
 
 func TestPlace(t *testing.T) {
 	// x86: the interrupt window is cut out; a 39-bit IOMMU.
-	b := &Bus{free: []iovaRange{{0, 0xfedfffff}, {0xfef00000, 1<<39 - 1}}}
+	b := &group{free: []iovaRange{{0, 0xfedfffff}, {0xfef00000, 1<<39 - 1}}}
 	var taken []iovaRange
 	take := func(size uint64) uint64 {
 		at, err := b.place(size)

@@ -20,11 +20,14 @@ type reservation struct {
 
 // Reserve implements bus.Bus.
 func (b *Bus) Reserve(size int) (bus.Memory, error) {
+	if b.group == nil {
+		return bus.Memory{}, errReleased
+	}
 	region, err := offheap.Reserve(size)
 	if err != nil {
 		return bus.Memory{}, err
 	}
-	iova, err := b.place(uint64(len(region.Bytes())))
+	iova, err := b.group.place(uint64(len(region.Bytes())))
 	if err != nil {
 		return bus.Memory{}, errors.Join(err, region.Close())
 	}
@@ -81,6 +84,9 @@ func (r *reservation) whole(off, size int) int {
 
 // reserved is the reservation that some addresses belong to, and where they are in it.
 func (b *Bus) reserved(iova uint64, size int) (r *reservation, off int, err error) {
+	if b.group == nil {
+		return nil, 0, errReleased
+	}
 	for _, r := range b.sparse {
 		have := uint64(len(r.region.Bytes()))
 		if off := iova - r.iova; iova >= r.iova && size > 0 && off < have && uint64(size) <= have-off {
@@ -90,8 +96,8 @@ func (b *Bus) reserved(iova uint64, size int) (r *reservation, off int, err erro
 	return nil, 0, fmt.Errorf("%d bytes at %#x are not reserved: %w", size, iova, unix.EINVAL)
 }
 
-// unmapAll takes from the device what it has of a reservation.
-func (b *Bus) unmapAll(r *reservation) error {
+// unmapPieces takes from the device what it has of a reservation.
+func (b *Bus) unmapPieces(r *reservation) error {
 	var errs []error
 	for iova, size := range r.mapped {
 		errs = append(errs, b.unmap(iova, size))

@@ -15,7 +15,7 @@ import (
 // contract's suite goes it in a virtual machine.
 func TestSparse(t *testing.T) {
 	leaktest.Check(t)
-	b := &Bus{container: -1, group: -1, device: -1, free: []iovaRange{{0, 1<<39 - 1}}}
+	b := &Bus{group: &group{container: -1, fd: -1, free: []iovaRange{{0, 1<<39 - 1}}}, device: -1}
 	const size = 5 << 20
 	m, err := b.Reserve(size)
 	if err != nil {
