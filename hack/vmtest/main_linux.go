@@ -60,10 +60,12 @@ type guest struct {
 	kernel vmtest.Kernel
 	card   card
 	ports  int
-	suites []suite
-	newer  bool
-	alone  bool // no other guest may run beside it
-	again  bool // it died of QEMU's own error once
+	// together: the ports are functions of one device.
+	together bool
+	suites   []suite
+	newer    bool
+	alone    bool // no other guest may run beside it
+	again    bool // it died of QEMU's own error once
 }
 
 // defaultJobs is how many guests run at once. A guest waits for time to pass
@@ -109,11 +111,11 @@ func choose(kernels, names, cards string) (guests []guest, err error) {
 					continue
 				}
 				at := slices.IndexFunc(guests, func(g guest) bool {
-					return g.kernel == k && g.card == c && g.ports == s.ports && g.alone == s.alone && (g.newer == s.newer || vmtest.NeedsModels(c.model))
+					return g.kernel == k && g.card == c && g.ports == s.ports && g.together == s.together && g.alone == s.alone && (g.newer == s.newer || vmtest.NeedsModels(c.model))
 				})
 				if at < 0 {
 					at = len(guests)
-					guests = append(guests, guest{kernel: k, card: c, ports: s.ports, newer: s.newer, alone: s.alone})
+					guests = append(guests, guest{kernel: k, card: c, ports: s.ports, together: s.together, newer: s.newer, alone: s.alone})
 				}
 				guests[at].suites = append(guests[at].suites, s)
 			}

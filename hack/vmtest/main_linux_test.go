@@ -20,15 +20,16 @@ func TestChoose(t *testing.T) {
 		t.Fatal(err)
 	}
 	type machine struct {
-		kernel string
-		card   card
-		ports  int
-		newer  bool
-		alone  bool
+		kernel   string
+		card     card
+		ports    int
+		newer    bool
+		alone    bool
+		together bool
 	}
 	seen := map[machine]bool{}
 	for _, g := range all {
-		if m := (machine{g.kernel.Name, g.card, g.ports, g.newer, g.alone}); seen[m] {
+		if m := (machine{g.kernel.Name, g.card, g.ports, g.newer, g.alone, g.together}); seen[m] {
 			t.Errorf("two guests for %v", m)
 		} else {
 			seen[m] = true

@@ -18,6 +18,7 @@ type suite struct {
 	kernels  []string // on which it runs; nil: all
 	cards    []card   // with which it runs, each in a guest of its own; nil: without one
 	ports    int      // how many cards of the kind the guest has, each on a wire of its own; 0: 1
+	together bool     // those cards are functions of one device, in one IOMMU group
 	newer    bool     // by QEMU 11.1, whatever the card: see vmtest.Config
 	alone    bool     // in a guest of its own, while no other guest runs: it compares figures
 	programs []string // of the host, beside those that all guests have
@@ -82,6 +83,7 @@ var suites = []suite{
 	{name: "vfio", packages: []string{"link/vfio"}, args: []string{ownCards}, kernels: []string{"6.12"}, cards: toVFIO},
 	{name: "oracle", packages: []string{"internal/oracle"}, kernels: []string{"6.12"}, modules: []string{"8021q"}, cards: toVFIO},
 	overXDP("zero-copy"), overXDP("native"), overXDP("generic"),
+	{name: "group", packages: []string{"link/vfio"}, args: []string{"-test.run=^TestVMGroup"}, timeout: 2 * time.Minute, kernels: []string{"6.12"}, cards: toVFIO[2:], ports: 2, together: true},
 	{name: "bench", packages: []string{"internal/vmtest/guestbench"}, timeout: 3 * time.Minute, kernels: []string{"6.12"}, cards: toVFIO[:1], alone: true, shows: guestbench.Mark},
 	{name: "cards", packages: []string{"internal/vmtest/guesttest"}, timeout: time.Minute, kernels: []string{"6.12"}, cards: append(toVFIO, toKernel...)},
 	{name: "cards", packages: []string{"internal/vmtest/guesttest"}, timeout: 2 * time.Minute, kernels: []string{"6.12"}, cards: ixgbeToKernel},

@@ -214,6 +214,9 @@ func (m *matrix) config(image *vmtest.Image, g guest, out io.Writer) vmtest.Conf
 	if g.card.model != "" {
 		one := vmtest.Card{Model: g.card.model, Driver: g.card.driver}
 		cfg.Cards = slices.Repeat([]vmtest.Card{one}, max(g.ports, 1))
+		for i := 1; i < len(cfg.Cards); i++ {
+			cfg.Cards[i].Beside = g.together
+		}
 	}
 	for _, s := range g.suites {
 		cfg.HugePages = max(cfg.HugePages, s.pages)

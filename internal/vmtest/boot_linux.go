@@ -70,6 +70,9 @@ type Config struct {
 type Card struct {
 	Model  string // by QEMU's name: "igb", "e1000e", "e1000"; or "82599", "x540", which we model
 	Driver string // the guest's driver for it, as "igb" or "vfio-pci"
+	// Beside makes it a further function of the device of the card before it. Both are
+	// in one IOMMU group if they are e1000s, which are no PCI Express.
+	Beside bool
 }
 
 // kernelDrivers are the modules with the kernel's own driver of each card. To
@@ -98,7 +101,19 @@ type Run struct {
 func cardSlot(i int) int { return 4 + 2*i }
 func peerSlot(i int) int { return 5 + 2*i }
 
-func address(slot int) string { return fmt.Sprintf("0000:00:%02x.0", slot) }
+// place is where card i is on the bus, by QEMU's notation: slot and function.
+func (c *Config) place(i int) string {
+	function := 0
+	for i > 0 && c.Cards[i].Beside {
+		i--
+		function++
+	}
+	return fmt.Sprintf("%02x.%d", cardSlot(i), function)
+}
+
+func peerPlace(i int) string { return fmt.Sprintf("%02x.0", peerSlot(i)) }
+
+func address(place string) string { return "0000:00:" + place }
 
 // maxCards is how many pairs fit.
 const maxCards = 4
@@ -160,12 +175,15 @@ func planOf(cfg *Config) (plan inside.Plan, mods []module, err error) {
 	plan.HugePages = cfg.HugePages
 	names := slices.Clone(cfg.Modules)
 	for i, c := range cfg.Cards {
+		if c.Beside && (i == 0 || c.served()) {
+			return plan, nil, fmt.Errorf("vmtest: card %d, %s: no card of QEMU's is before it", i, c.Model)
+		}
 		own, ok := kernelDrivers[c.Model]
 		if !ok {
 			return plan, nil, fmt.Errorf("vmtest: no driver known for card %q", c.Model)
 		}
 		names = append(names, "virtio_pci", "virtio_net", own, "vfio_pci", "vfio_iommu_type1")
-		plan.Cards = append(plan.Cards, inside.Card{Model: c.Model, Address: address(cardSlot(i)), Peer: address(peerSlot(i)), Driver: c.Driver, Cable: inside.Cable(i)})
+		plan.Cards = append(plan.Cards, inside.Card{Model: c.Model, Address: address(cfg.place(i)), Peer: address(peerPlace(i)), Driver: c.Driver, Cable: inside.Cable(i)})
 		if c.served() {
 			plan.Cards[i].Cable = "" // QEMU has no end of its wire
 		}
@@ -218,22 +236,27 @@ func arguments(cfg Config, initrd string) []string {
 		args = append(args, "-object", fmt.Sprintf("memory-backend-memfd,id=ram,size=%dM,share=on", cfg.Memory), "-machine", "memory-backend=ram")
 	}
 	for i, c := range cfg.Cards {
-		args = append(args, c.arguments(filepath.Dir(initrd), i)...)
+		place := cfg.place(i)
+		if i+1 < len(cfg.Cards) && cfg.Cards[i+1].Beside {
+			place += ",multifunction=on"
+		}
+		args = append(args, c.arguments(filepath.Dir(initrd), place, i)...)
 		// The peer hears frames of all VLANs, as a tap on the wire would.
-		args = append(args, "-device", fmt.Sprintf("virtio-net-pci,netdev=peer%d,romfile=,addr=%02x.0,mac=52:54:00:00:%02x:02,ctrl_vlan=off", i, peerSlot(i), i+1))
+		args = append(args, "-device", fmt.Sprintf("virtio-net-pci,netdev=peer%d,romfile=,addr=%s,mac=52:54:00:00:%02x:02,ctrl_vlan=off", i, peerPlace(i), i+1))
 	}
 	return append(args, cfg.Options...)
 }
 
 func cardMAC(i int) string { return fmt.Sprintf("52:54:00:00:%02x:01", i+1) }
 
-// arguments are those for card i and its wire, to which the peer is netdev peer<i>.
-func (c Card) arguments(dir string, i int) []string {
+// arguments are those for card i, at its place, and its wire, to which the peer is
+// netdev peer<i>.
+func (c Card) arguments(dir, place string, i int) []string {
 	if c.served() {
 		// A posted write may wait in its socket while a frame that the guest sent after it
 		// comes by another one: that found a ring without the buffers just given.
 		return []string{
-			"-device", fmt.Sprintf(`{"driver":"vfio-user-pci","addr":"%02x.0","x-no-posted-writes":true,"socket":{"type":"unix","path":%q}}`, cardSlot(i), cardSocket(dir, i)),
+			"-device", fmt.Sprintf(`{"driver":"vfio-user-pci","addr":%q,"x-no-posted-writes":true,"socket":{"type":"unix","path":%q}}`, place, cardSocket(dir, i)),
 			"-netdev", fmt.Sprintf("dgram,id=peer%d,local.type=unix,local.path=%s,remote.type=unix,remote.path=%s", i, peerWire(dir, i), cardWire(dir, i)),
 		}
 	}
@@ -241,7 +264,7 @@ func (c Card) arguments(dir string, i int) []string {
 	return []string{
 		"-netdev", fmt.Sprintf("hubport,id=%s,hubid=%d", inside.Cable(i), wire),
 		"-netdev", fmt.Sprintf("hubport,id=peer%d,hubid=%d", i, wire),
-		"-device", fmt.Sprintf("%s,netdev=%s,romfile=,addr=%02x.0,mac=%s", c.Model, inside.Cable(i), cardSlot(i), cardMAC(i)),
+		"-device", fmt.Sprintf("%s,netdev=%s,romfile=,addr=%s,mac=%s", c.Model, inside.Cable(i), place, cardMAC(i)),
 	}
 }
 

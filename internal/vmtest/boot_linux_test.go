@@ -46,7 +46,7 @@ func TestBoot(t *testing.T) {
 	var out strings.Builder
 	report, err := Boot(t.Context(), root, Config{
 		Kernel: image,
-		Cards:  []Card{{"e1000e", "e1000e"}},
+		Cards:  []Card{{Model: "e1000e", Driver: "e1000e"}},
 		Runs:   runs,
 		Output: &out,
 	})
@@ -77,5 +77,31 @@ func TestBoot(t *testing.T) {
 	}
 	if t.Failed() {
 		t.Log(out.String())
+	}
+}
+
+// TestPlaces has cards in slots of their own, and functions of one device.
+func TestPlaces(t *testing.T) {
+	one := Card{Model: "e1000e", Driver: "vfio-pci"}
+	beside := one
+	beside.Beside = true
+	cfg := Config{Cards: []Card{one, beside, beside, one}}
+	var got []string
+	for i := range cfg.Cards {
+		got = append(got, cfg.place(i))
+	}
+	if want := "04.0 04.1 04.2 0a.0"; strings.Join(got, " ") != want {
+		t.Errorf("cards are at %v, want %s", got, want)
+	}
+	for _, cards := range [][]Card{{beside}, {one, {Model: "x540", Driver: "vfio-pci", Beside: true}}} {
+		if _, _, err := planOf(&Config{Cards: cards}); err == nil || !strings.Contains(err.Error(), "is before it") {
+			t.Errorf("%v: %v", cards, err)
+		}
+	}
+	args := strings.Join(arguments(Config{Cards: []Card{one, beside}, Kernel: &Image{}}, "initrd"), " ")
+	for _, want := range []string{"addr=04.0,multifunction=on,", "addr=04.1,mac"} {
+		if !strings.Contains(args, want) {
+			t.Errorf("no %q in %s", want, args)
+		}
 	}
 }

@@ -17,7 +17,7 @@ import (
 // in a folder of the test's that holds the model's program.
 func modelConfig(t *testing.T) (cfg Config, dir string) {
 	t.Helper()
-	cfg = Config{Cards: []Card{{"igb", "igb"}, {"82599", "ixgbe"}}}
+	cfg = Config{Cards: []Card{{Model: "igb", Driver: "igb"}, {Model: "82599", Driver: "ixgbe"}}}
 	root, err := Root()
 	if err != nil {
 		t.Fatal(err)
@@ -74,17 +74,17 @@ func TestModelDies(t *testing.T) {
 // TestEmulator wants QEMU 11.1 for our cards alone, and no download.
 func TestEmulator(t *testing.T) {
 	empty := t.TempDir()
-	if _, err := emulator(empty, []Card{{"82599", "ixgbe"}}, false); !errors.Is(err, os.ErrNotExist) {
+	if _, err := emulator(empty, []Card{{Model: "82599", Driver: "ixgbe"}}, false); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("without a cache: %v, want os.ErrNotExist", err)
 	}
 	root := filepath.Join(empty, "closures", "qemu-0123")
 	if err := os.MkdirAll(root, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	if got, err := emulator(empty, []Card{{"igb", "vfio-pci"}}, true); err != nil || !slices.Contains(got, filepath.Join(root, "usr/bin", program)) {
+	if got, err := emulator(empty, []Card{{Model: "igb", Driver: "vfio-pci"}}, true); err != nil || !slices.Contains(got, filepath.Join(root, "usr/bin", program)) {
 		t.Errorf("the newer one, from the cache: %q, %v", got, err)
 	}
-	got, err := emulator(empty, []Card{{"x540", "vfio-pci"}}, false)
+	got, err := emulator(empty, []Card{{Model: "x540", Driver: "vfio-pci"}}, false)
 	if err != nil || got[0] != filepath.Join(root, "usr/lib64/ld-linux-x86-64.so.2") || !slices.Contains(got, filepath.Join(root, "usr/bin", program)) {
 		t.Errorf("from the cache: %q, %v", got, err)
 	}
