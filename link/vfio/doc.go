@@ -22,6 +22,17 @@
 // A driver is found by PCI id in a table. Read a driver from the top: registers
 // used, init, receive, transmit, close, with the datasheet's section at each step.
 //
+// # What becomes of a received frame
+//
+// What a NIC says of a frame goes with it in link.Meta, if the feature is on: what
+// its checksums are (RXChecksum), the tag that was taken out (VLANStrip), when it
+// came (RXTime). A frame with an error has no flag, since nobody gets it: one that
+// the wire damaged or that is too long or too short stays in the NIC and counts as
+// RXErrors of Statistics; one that reaches a ring with an error, beyond the MTU or in
+// parts, because it is longer than a buffer, is dropped by the driver, and counts as
+// RXInvalid of the queue's Stats. A wrong checksum of IPv4 or UDP is no such error:
+// whoever has the frame decides.
+//
 // # What it is tested on
 //
 // e1000 and igb run on QEMU's models of 82540EM, 82574 and 82576. ixgbe runs on a
