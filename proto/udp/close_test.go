@@ -153,6 +153,8 @@ func TestCloseRace(t *testing.T) {
 	a, b := pair(t, &stacktest.Options{Device: stack.DeviceConfig{PoolSize: 128, RXBuffers: 256}})
 	stop := make(chan struct{})
 	var senders sync.WaitGroup
+	end := sync.OnceFunc(func() { close(stop); senders.Wait() })
+	defer end() // nobody sends, and fails, in a test that has ended
 	x := listen(t, a, 1000, nil)
 	for i := range 2 {
 		senders.Go(func() {
@@ -177,6 +179,7 @@ func TestCloseRace(t *testing.T) {
 		rounds = 10
 	}
 	for range rounds {
+		ready(x) // its deadline is that of a round, not of all of them
 		y := listen(t, b, 2000, nil)
 		var users sync.WaitGroup
 		for range 2 {
@@ -217,8 +220,7 @@ func TestCloseRace(t *testing.T) {
 		// when it sees that the socket has closed.
 		stacktest.Eventually(t, "no datagram stays behind", func() bool { return y.Stats().Held == 0 })
 	}
-	close(stop)
-	senders.Wait()
+	end()
 	stacktest.AssertNothingHeld(t, b.Device)
 }
 
