@@ -41,6 +41,8 @@ type options struct {
 	wire netnstest.Config // addresses are the bed's
 	link afxdp.Config
 	host stacktest.Options
+	// door, if it is there, is put in front of our link.
+	door *door
 }
 
 // bed is our stack on one end of a wire, and the kernel on the other.

@@ -77,7 +77,11 @@ func onWire(t testing.TB, w *netnstest.Wire, o *options) *bed {
 	if l.Capabilities().ZeroCopy && w.Borrowed() {
 		host.Device.RXBuffers = zeroCopyBuffers
 	}
-	return &bed{Host: attach(t, l, &host), xdp: l, home: w.A, peer: w.B, t: t}
+	var front link.Link = l
+	if o.door != nil {
+		o.door.Link, front = l, o.door
+	}
+	return &bed{Host: attach(t, front, &host), xdp: l, home: w.A, peer: w.B, t: t}
 }
 
 // onCard makes our host with link/vfio on a card of ours. A test that wants what
