@@ -36,9 +36,18 @@ type Config struct {
 	Default string
 	// Device and Port say what a device is attached with, and a port enabled
 	// with, where the request leaves it open; nil: with the stack's defaults.
-	// They are called for each request, one at a time.
+	// They, Filter and Enabled are called for each request, one at a time, and must
+	// not make requests of their own: those would wait for this one.
 	Device func(name string) stack.DeviceConfig
 	Port   func(name string) stack.PortConfig
+	// Filter says which filter a device that the server opens begins with, before
+	// it has a port; nil, and the zero Filter: the default one. Requests for other
+	// filters change it, until the device is opened again.
+	Filter func(name string) Filter
+	// Enabled is told of each port that a client has enabled, before the client is:
+	// for routes and neighbours that come with a port, and went with it before. On an
+	// error the port is disabled again, and what hung on it goes, too.
+	Enabled func(p *stack.Port) error
 	// Group may connect, beside the process's own user and root; "": nobody.
 	Group string
 	// Objects is the folder that eBPF objects have to be in, symbolic links

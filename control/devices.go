@@ -2,6 +2,7 @@ package control
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -114,7 +115,23 @@ func (s *Server) deviceFor(ctx context.Context, t target, in *EnableRequest) (d 
 		return nil, false, err
 	}
 	s.remember(d, func(r *device) { r.opened = true })
+	if s.cfg.Filter != nil {
+		if err := s.begin(d, s.cfg.Filter(t.device)); err != nil {
+			return nil, false, errors.Join(err, d.Close())
+		}
+	}
 	return d, true, nil
+}
+
+// begin gives a device that was just opened its filter.
+func (s *Server) begin(d *stack.Device, f Filter) error {
+	if f == (Filter{}) {
+		return nil
+	}
+	if err := s.exchange(d, &f); err != nil {
+		return fmt.Errorf("filter of %s: %w", d.Name(), err)
+	}
+	return nil
 }
 
 func (s *Server) status(context.Context, *struct{}) (*Status, error) {

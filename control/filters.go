@@ -9,6 +9,7 @@ import (
 	"syscall"
 
 	"github.com/oobnet/oobnet/filter"
+	"github.com/oobnet/oobnet/stack"
 )
 
 // Kinds of filters.
@@ -55,15 +56,24 @@ func (s *Server) setFilter(ctx context.Context, in *filterIn) (*Filter, error) {
 		return nil, err
 	}
 	what := in.Filter
-	f, err := s.load(&what)
+	if err := s.exchange(d, &what); err != nil {
+		return nil, fmt.Errorf("control: filter of %s: %w", d.Name(), err)
+	}
+	return &what, nil
+}
+
+// exchange puts the filter that is described in the place of a device's, and
+// completes the description.
+func (s *Server) exchange(d *stack.Device, what *Filter) error {
+	f, err := s.load(what)
 	if err == nil {
 		err = d.SetFilter(f)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("control: filter of %s: %w", d.Name(), err)
+		return err
 	}
-	s.remember(d, func(r *device) { r.filter, r.byVLANs = what, false })
-	return &what, nil
+	s.remember(d, func(r *device) { r.filter, r.byVLANs = *what, false })
+	return nil
 }
 
 func (s *Server) removeFilter(ctx context.Context, in *deviceIn) (*Filter, error) {

@@ -153,6 +153,11 @@ func (s *Server) enable(ctx context.Context, in *EnableRequest) (*stack.Port, er
 	if err := s.applyVLANs(nil); err != nil {
 		return undo(p, errors.Join(err, s.applyVLANs(p)))
 	}
+	if s.cfg.Enabled != nil {
+		if err := s.cfg.Enabled(p); err != nil {
+			return undo(p, errors.Join(err, s.applyVLANs(p)))
+		}
+	}
 	return p, nil
 }
 
