@@ -8,7 +8,7 @@ import (
 	"github.com/oobnet/oobnet/internal/leaktest"
 	"github.com/oobnet/oobnet/internal/netnstest"
 	"github.com/oobnet/oobnet/internal/stacktest"
-	"github.com/oobnet/oobnet/link/afxdp"
+	"github.com/oobnet/oobnet/interop/internal/xdppair"
 	"github.com/oobnet/oobnet/proto/udp"
 	"github.com/oobnet/oobnet/stack"
 )
@@ -69,16 +69,7 @@ func onWires(t *testing.T, test func(t *testing.T, e *ends)) {
 		leaktest.Check(t)
 		theirs := netip.MustParsePrefix("192.0.2.2/24")
 		w := netnstest.NewPair(t, &netnstest.Config{AddrB: theirs})
-		var l *afxdp.Link
-		if err := w.A.DoErr(func() (err error) {
-			l, err = afxdp.Open(w.A.IfName, nil)
-			return err
-		}); err != nil {
-			t.Fatal(err)
-		}
-		o := *roomy
-		o.Device.BufferSize = 0 // XDP's frames take a page
-		a := stacktest.On(t, l, netip.MustParsePrefix("192.0.2.10/24"), &o)
+		a := xdppair.On(t, w.A, netip.MustParsePrefix("192.0.2.10/24"), roomy)
 		test(t, &ends{t: t, ours: a, addr: theirs.Addr(), listen: func(at netip.AddrPort) (net.PacketConn, error) {
 			return w.B.ListenUDP(at)
 		}})

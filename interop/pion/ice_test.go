@@ -10,14 +10,13 @@ import (
 	"github.com/pion/ice/v4"
 	"github.com/pion/logging"
 
-	"github.com/oobnet/oobnet/internal/leaktest"
 	"github.com/oobnet/oobnet/internal/stacktest"
 )
 
-// TestICE has two agents of pion's find each other through the wire.
-func TestICE(t *testing.T) {
-	leaktest.Check(t)
-	a, b := stacktest.Pair(t, nil)
+// TestICE has two agents of pion's find each other through a wire.
+func TestICE(t *testing.T) { onWires(t, testICE) }
+
+func testICE(t *testing.T, a, b *stacktest.Host) {
 	x, y := agent(t, NewNet(a.Stack, nil)), agent(t, NewNet(b.Stack, nil))
 	introduce(t, x, y)
 	introduce(t, y, x)

@@ -12,6 +12,7 @@ import (
 
 	"github.com/oobnet/oobnet/internal/leaktest"
 	"github.com/oobnet/oobnet/internal/stacktest"
+	"github.com/oobnet/oobnet/interop/internal/xdppair"
 )
 
 // patience is how long a read waits for what must come.
@@ -25,6 +26,20 @@ func closing(t *testing.T, c interface{ Close() error }) {
 			t.Errorf("close: %v", err)
 		}
 	})
+}
+
+// onWires runs a test of two stacks in memory, and over AF_XDP on the ends of a
+// veth pair.
+func onWires(t *testing.T, test func(t *testing.T, a, b *stacktest.Host)) {
+	for name, pair := range map[string]func(testing.TB, *stacktest.Options) (a, b *stacktest.Host){
+		"loopback": stacktest.Pair, "veth": xdppair.New,
+	} {
+		t.Run(name, func(t *testing.T) {
+			leaktest.Check(t)
+			a, b := pair(t, nil)
+			test(t, a, b)
+		})
+	}
 }
 
 // exchange has one connection say something that a socket answers.
@@ -51,9 +66,9 @@ func exchange(t *testing.T, server net.PacketConn, client net.Conn) {
 }
 
 // TestNet opens sockets by each way that there is.
-func TestNet(t *testing.T) {
-	leaktest.Check(t)
-	a, b := stacktest.Pair(t, nil)
+func TestNet(t *testing.T) { onWires(t, testNet) }
+
+func testNet(t *testing.T, a, b *stacktest.Host) {
 	an, bn := NewNet(a.Stack, nil), NewNet(b.Stack, nil)
 	listeners := []func(address string) (net.PacketConn, error){
 		func(address string) (net.PacketConn, error) { return an.ListenPacket("udp", address) },
@@ -100,9 +115,9 @@ func TestNet(t *testing.T) {
 }
 
 // TestListenEverywhere opens a socket without an address, and without a port.
-func TestListenEverywhere(t *testing.T) {
-	leaktest.Check(t)
-	a, b := stacktest.Pair(t, nil)
+func TestListenEverywhere(t *testing.T) { onWires(t, testListenEverywhere) }
+
+func testListenEverywhere(t *testing.T, a, b *stacktest.Host) {
 	for _, address := range []string{":", ":0", "0.0.0.0:0"} {
 		server, err := NewNet(a.Stack, nil).ListenPacket("udp", address)
 		if err != nil {
