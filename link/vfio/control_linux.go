@@ -256,7 +256,7 @@ func (l *Link) statistics() Statistics {
 	s := Statistics{
 		RXPackets: c.RXPackets, RXBytes: c.RXBytes, RXMulticast: c.RXMulticast, RXBroadcast: c.RXBroadcast,
 		TXPackets: c.TXPackets, TXBytes: c.TXBytes, RXMissed: c.RXMissed, RXErrors: c.RXErrors, TXErrors: c.TXErrors,
-		Hangs: l.hangs, WireChanges: l.changes,
+		Hangs: l.hangs, WireChanges: l.changes, TimesFreed: c.TimesFreed,
 	}
 	for _, q := range l.queues {
 		s.TXLost += q.txDropped.Load()
@@ -273,6 +273,6 @@ func minus(a, b Statistics) Statistics {
 		TXPackets: a.TXPackets - b.TXPackets, TXBytes: a.TXBytes - b.TXBytes,
 		RXMissed: a.RXMissed - b.RXMissed, RXErrors: a.RXErrors - b.RXErrors, TXErrors: a.TXErrors - b.TXErrors,
 		Hangs: a.Hangs - b.Hangs, TXLost: a.TXLost - b.TXLost, RXLost: a.RXLost - b.RXLost,
-		WireChanges: a.WireChanges - b.WireChanges,
+		WireChanges: a.WireChanges - b.WireChanges, TimesFreed: a.TimesFreed - b.TimesFreed,
 	}
 }

@@ -65,6 +65,16 @@ func (d *device) SetFeatures(on driver.Features) error {
 	return nil
 }
 
+// Status implements driver.Device, as of all gigabit NICs. The 82576 keeps no time that
+// nobody takes.
+func (d *device) Status() driver.Status {
+	s := d.Gigabit.Status()
+	if !s.Gone {
+		d.FreeTime()
+	}
+	return s
+}
+
 // Count implements driver.Device.
 func (d *device) Count(c *driver.Counters) {
 	d.TakeUnread(c)

@@ -8,7 +8,7 @@ var (
 	// PTP over Ethernet (IEEE Std 1588-2008, annex F) have one.
 	clock82576 = driver.Clock{
 		Bits: 64, Fraction: fraction82576, Low: regSYSTIML, High: regSYSTIMH,
-		RXLow: regSTMPL, RXHigh: regSTMPH, RXNext: regSATRH,
+		RXControl: regTSYNCRX, RXLow: regSTMPL, RXHigh: regSTMPH, RXNext: regSATRH,
 		TXControl: regTSYNCTX, TXLow: regTXSTMPL, TXHigh: regTXSTMPH,
 	}
 	// clockI350: nanoseconds, in 40 bits (I350 7.9), which come around after 18

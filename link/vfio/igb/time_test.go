@@ -129,6 +129,41 @@ func TestTimeInRegisters(t *testing.T) {
 	}
 }
 
+// TestTimeOfALostFrame: a time that nobody takes is given free, counted, on the NIC
+// that keeps one; the others keep none, and are asked for none.
+func TestTimeOfALostFrame(t *testing.T) {
+	now := int64(1 << 40)
+	defer clock.Fake(func() int64 { return now })()
+	for id, want := range map[uint16]uint64{id82576: 1, idI350: 0, idI210: 0} {
+		card := newCard(t, id)
+		d, _ := card.start(driver.Config{Queues: 2, Features: driver.RXTime, RXDescriptors: 16})
+		reads := 0
+		card.OnRead = func(offset uint32) uint32 {
+			switch v := card.Get(offset); offset {
+			case regTSYNCRX:
+				reads++
+				return v | tsyncValid
+			case regSATRH: // gives it free
+				card.Set(regSTMPL, card.Get(regSTMPL)+1)
+				return v
+			default:
+				return v
+			}
+		}
+		var c driver.Counters
+		for range 80 {
+			now += 1e8
+			d.Status()
+		}
+		if d.Count(&c); c.TimesFreed != want || reads > 8 {
+			t.Errorf("%x: in 8 s %d times were freed, want %d, and TSYNCRXCTL was read %d times", id, c.TimesFreed, want, reads)
+		}
+		if want == 0 && reads != 0 {
+			t.Errorf("%x: TSYNCRXCTL was read", id)
+		}
+	}
+}
+
 // TestClockIsReadSeldom: what is known of the two clocks serves for 10 ms, if the
 // thread was not held up between them.
 func TestClockIsReadSeldom(t *testing.T) {

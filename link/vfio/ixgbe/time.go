@@ -31,7 +31,7 @@ const (
 // systemTime counts fractions of ns. One frame at a time has its time in registers,
 // until that is read, and only event messages of PTP have one.
 var systemTime = driver.Clock{
-	Bits: 64, Fraction: fraction, Low: regSYSTIML, High: regSYSTIMH, RXLow: regRXSTMPL, RXHigh: regRXSTMPH,
+	Bits: 64, Fraction: fraction, Low: regSYSTIML, High: regSYSTIMH, RXControl: regTSYNCRX, RXLow: regRXSTMPL, RXHigh: regRXSTMPH,
 	TXControl: regTSYNCTX, TXLow: regTXSTMPL, TXHigh: regTXSTMPH,
 }
 

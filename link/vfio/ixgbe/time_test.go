@@ -53,6 +53,101 @@ func TestReceiveTime(t *testing.T) {
 	}
 }
 
+// sync is what a receiver of event messages does once: one comes, and is taken.
+func (c *card) sync(q driver.Queue) link.Frame {
+	c.t.Helper()
+	in := make([]link.Frame, 2)
+	if !c.model.Receive(eventMessage()) {
+		c.t.Fatal("the frame did not come")
+	}
+	if n := q.Receive(in); n != 1 {
+		c.t.Fatalf("%d frames", n)
+	}
+	return in[0]
+}
+
+// TestTimeOfALostFrame: the NIC takes the time of a frame that finds no descriptor,
+// and keeps it; it is given free, counted, and frames have times again.
+func TestTimeOfALostFrame(t *testing.T) {
+	now := int64(1 << 40)
+	defer clock.Fake(func() int64 { return now })()
+	for _, id := range []uint16{idFiber, idCopper} {
+		card := newModel(t, id)
+		d, queues := card.start(driver.Config{Queues: 2, Features: driver.RXTime})
+		if card.model.Receive(eventMessage()) {
+			t.Fatalf("%x: a queue without descriptors has a frame", id)
+		}
+		queues[0].Fill([]uint32{0, 1, 2, 3})
+		after := func(s int64) (f link.Frame, freed uint64) {
+			t.Helper()
+			now += s * 1e9
+			d.Status()
+			f = card.sync(queues[0])
+			queues[0].Receive(make([]link.Frame, 1)) // finds the ring without frames
+			var c driver.Counters
+			d.Count(&c)
+			return f, c.TimesFreed
+		}
+		if f, n := after(1); f.Time != 0 || n != 0 {
+			t.Errorf("%x: %+v, %d times freed, though the lost frame's has yet to get old", id, f, n)
+		}
+		if f, n := after(4); f.Time != 0 || n != 0 {
+			t.Errorf("%x: %+v, %d times freed after 4 s", id, f, n)
+		}
+		now += 2e9
+		d.Status()
+		queues[0].Pending() // finds the ring without frames, as a wait does
+		if f, n := after(0); f.Time == 0 || n != 1 {
+			t.Errorf("%x: %+v, %d times freed after 6 s, want a time, and 1", id, f, n)
+		}
+		if f, n := after(60); f.Time == 0 || n != 0 {
+			t.Errorf("%x: %+v, %d times freed of those that were taken", id, f, n)
+		}
+	}
+}
+
+// TestTimeOfALateFrame: the time of a frame that was given free before somebody took
+// the frame is not replaced by another's. One that waits in the NIC keeps its own.
+func TestTimeOfALateFrame(t *testing.T) {
+	now := int64(1 << 40)
+	defer clock.Fake(func() int64 { return now })()
+	card := newModel(t, idFiber)
+	d, queues := card.start(driver.Config{Queues: 1, Features: driver.RXTime})
+	q := queues[0]
+	look := func() {
+		for _, s := range []int64{2, 6} {
+			now += s * 1e9
+			d.Status()
+		}
+	}
+	if !card.model.Receive(eventMessage()) { // waits for a descriptor
+		t.Fatal("the frame did not come")
+	}
+	look()
+	q.Fill([]uint32{0, 1, 2, 3, 4})
+	in := make([]link.Frame, 4)
+	if n := q.Receive(in); n != 1 || in[0].Time == 0 {
+		t.Errorf("%d frames, %+v: want the one that had waited, with its time", n, in[0])
+	}
+	for range 2 { // the second one's time is taken when that of the first is given free
+		card.model.Receive(eventMessage())
+		look()
+	}
+	if n := q.Receive(in); n != 2 || in[0].Time != 0 {
+		t.Errorf("%d frames, %+v: want two, the first without a time", n, in[:n])
+	}
+	if q.Receive(in) != 0 {
+		t.Fatal("there is another frame")
+	}
+	if f := card.sync(q); f.Time == 0 {
+		t.Error("a frame that came afterwards has no time")
+	}
+	var c driver.Counters
+	if d.Count(&c); c.TimesFreed == 0 {
+		t.Error("nothing was given free")
+	}
+}
+
 // TestSentAt: a frame that asks has the time at which it left, and comes back with
 // it; one at a time.
 func TestSentAt(t *testing.T) {

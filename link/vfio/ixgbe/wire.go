@@ -44,11 +44,13 @@ func (d *device) lan() uint32 { return d.Regs.Read32(driver.RegSTATUS) >> status
 // phyOwner is the bit of the port's PHY in the semaphore.
 func (d *device) phyOwner() uint32 { return syncPHY << d.lan() }
 
-// Status implements driver.Device (8.2.3.22.20). The clock goes at the wire's pace.
+// Status implements driver.Device (8.2.3.22.20). The clock goes at the wire's pace,
+// and keeps no time that nobody takes.
 func (d *device) Status() driver.Status {
 	if d.Regs.Read32(driver.RegSTATUS) == bus.AllOnes {
 		return driver.Status{Gone: true}
 	}
+	d.FreeTime()
 	v := d.Regs.Read32(regLINKS)
 	if v&linksUp == 0 {
 		return driver.Status{}

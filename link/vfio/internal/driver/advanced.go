@@ -12,7 +12,7 @@ import (
 
 // Queues with advanced descriptors: igb's NICs and ixgbe's have them, but for a few
 // bits, which AdvancedLayout names. Reading order: this file (what differs, life of
-// a queue), advanced_rx.go, advanced_tx.go, time.go, txtime.go, spread.go. Sections
+// a queue), advanced_rx.go, advanced_tx.go, time.go, rxtime.go, txtime.go, spread.go. Sections
 // are those of the 82576's datasheet; of the 82599's the same are 7.1.6 for receive
 // and 7.2.3 for transmit descriptors.
 
@@ -73,6 +73,7 @@ type Advanced struct {
 	// timing is the queue whose frame is the one that gets a time now, plus 1; 0:
 	// none. Send sides take it, and give it back.
 	timing atomic.Uint32
+	stuck  stuckTime // the control path's
 }
 
 // Modes of receiving, bits of AdvancedQueue.modes.
@@ -92,9 +93,12 @@ type AdvancedQueue struct {
 	chained bool   // the last descriptor was not the end of its frame
 	longest uint16 // frames beyond are not for us, bytes
 	timed   bool   // with RXTime
-	odd     uint64 // what says more of a frame than most descriptors do
-	clock   reference
-	stopped time.Time // when the ring was found to be; zero: not yet
+	// doubtful is set by the control path when it gives a time free, for frames that
+	// may still be on the ring, and cleared by the receive side when there are none.
+	doubtful atomic.Bool
+	odd      uint64 // what says more of a frame than most descriptors do
+	clock    reference
+	stopped  time.Time // when the ring was found to be; zero: not yet
 	// modes are written by the control path, read by the receive side.
 	modes atomic.Uint32
 	// invalid is written by the receive side and read by Lost.

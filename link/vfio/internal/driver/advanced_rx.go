@@ -27,6 +27,7 @@ func (q *AdvancedQueue) Receive(frames []link.Frame) int {
 	for n < len(frames) {
 		buffer, w, ok := q.Next()
 		if !ok {
+			q.trust()
 			break
 		}
 		f, length := &frames[n], uint16(w>>rxLength)

@@ -229,6 +229,8 @@ type Counters struct {
 	RXMissed, RXErrors uint64
 	// TXErrors: collisions beyond retry.
 	TXErrors uint64
+	// TimesFreed: times of received frames that nobody had taken, see FreeTime.
+	TimesFreed uint64
 }
 
 // Add adds o.
@@ -242,6 +244,7 @@ func (c *Counters) Add(o *Counters) {
 	c.RXMissed += o.RXMissed
 	c.RXErrors += o.RXErrors
 	c.TXErrors += o.TXErrors
+	c.TimesFreed += o.TimesFreed
 }
 
 // Queue is one receive ring and one transmit ring. No method blocks or allocates.

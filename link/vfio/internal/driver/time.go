@@ -19,9 +19,9 @@ type Clock struct {
 	Freeze, Low, High uint32
 	// InFront: each frame has its time before it in its buffer. Otherwise one at a
 	// time has it in RXLow and RXHigh, until RXNext is read, or RXHigh where there
-	// is no such register.
-	InFront               bool
-	RXLow, RXHigh, RXNext uint32
+	// is no such register; RXControl says whether there is one.
+	InFront                          bool
+	RXControl, RXLow, RXHigh, RXNext uint32
 	// TXControl says whether there is the time of a frame sent, and TXLow and
 	// TXHigh have it, until TXHigh is read.
 	TXControl, TXLow, TXHigh uint32
@@ -42,7 +42,7 @@ const (
 	CloseBy = 20_000
 
 	splitStamp = 1 << 30 // of SRRCTL: a time before the frame
-	tsyncValid = 1 << 0  // of TXControl: there is a time
+	tsyncValid = 1 << 0  // of RXControl and TXControl: there is a time
 	second     = 1e9     // ns
 )
 
@@ -81,9 +81,8 @@ func (q *AdvancedQueue) stamp(w uint64, buffer uint32) (room uint16, at int64) {
 	var low, high uint32
 	switch {
 	case !c.InFront && w&rxStamp != 0 && q.timed:
-		low, high = q.regs.Read32(c.RXLow), q.regs.Read32(c.RXHigh)
-		if c.RXNext != 0 {
-			q.regs.Read32(c.RXNext)
+		if low, high = c.take(q.regs); q.doubtful.Load() { // by the control path
+			return 0, 0
 		}
 	case c.InFront && w&rxStampIn != 0:
 		b := q.mem.Buffer(buffer)[StampTime:StampRoom]
