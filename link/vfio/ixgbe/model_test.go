@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/oobnet/oobnet/link"
 	"github.com/oobnet/oobnet/link/vfio/internal/bus"
@@ -256,6 +257,29 @@ func TestReceived(t *testing.T) {
 	d.Count(&c)
 	if lost, _ := q.Lost(); c.RXPackets != 7 || c.RXMissed != 7 || lost != 7 || c.RXBytes != 1<<32|5 {
 		t.Errorf("counted %+v, and the queue %d that it lost; want 7, 7, 7", c, lost)
+	}
+}
+
+// TestFeaturesDuringARecall: what is switched while a ring comes to rest does not
+// switch it on again, and nothing is done to it before it rests.
+func TestFeaturesDuringARecall(t *testing.T) {
+	card := newModel(t, idFiber)
+	d, queues := card.start(driver.Config{Queues: 2, Features: driver.RXChecksum | driver.RSS | driver.VLANStrip})
+	r := queues[1].(driver.Recaller)
+	queues[1].Fill([]uint32{32, 33, 34, 35})
+	r.PauseReceive()
+	for _, on := range []driver.Features{driver.VLANStrip | driver.RXChecksum, driver.VLANStrip, driver.VLANStrip | driver.RSS} {
+		if err := d.SetFeatures(on); err != nil {
+			t.Fatal(err)
+		}
+	}
+	rests := false
+	for end := time.Now().Add(10 * time.Second); !rests && time.Now().Before(end); time.Sleep(time.Millisecond) {
+		rests = r.Paused()
+	}
+	var bufs [4]uint32
+	if n := r.ResumeReceive(34, bufs[:]); !rests || n != 2 {
+		t.Errorf("the ring rests: %v; %d buffers came back, want 2", rests, n)
 	}
 }
 

@@ -15,6 +15,7 @@ type queue struct {
 	past  bool // it was up before the last reset
 	given bool // it has got a tail since it was enabled
 	polls int  // reads of the control register since it was written
+	ends  int  // reads of it that find the queue enabled still
 	since int  // accesses to the device when it was written
 
 	contexts [2]context // transmit alone, as is
@@ -78,9 +79,17 @@ func block(n uint32, receives bool) uint32 {
 // asks: more than it takes to go on at once, fewer than until the first packet.
 const settles = 8
 
-// control reads RXDCTL or TXDCTL: ENABLE is not seen at once, so that a driver
-// that does not wait for it is found out.
+// endings is how many reads find a queue enabled that has been disabled, as silicon
+// does until what is under way is in memory.
+const endings = 2
+
+// control reads RXDCTL or TXDCTL: ENABLE is not seen at once, nor is its end, so that
+// a driver that does not wait for them is found out.
 func (q *queue) control(r *uint32) uint32 {
+	if q.ends > 0 {
+		q.ends--
+		return *r | dctlEN
+	}
 	if q.asked {
 		if q.polls++; q.polls < 2 {
 			return *r &^ dctlEN
@@ -104,6 +113,14 @@ func sections(receives bool) (enabling, ring string) {
 		return "4.6.7.1", "7.1.9"
 	}
 	return "4.6.8.1", "7.2.3.4"
+}
+
+// disabling is where it is described.
+func disabling(receives bool) string {
+	if receives {
+		return "4.6.7.1.2"
+	}
+	return "4.6.8.1.1"
 }
 
 // writeQueue writes a register of a queue, and says whether it was one.
@@ -178,9 +195,12 @@ func (d *Device) enable(q *queue, base, value uint32, receives bool) {
 	enabling, _ := sections(receives)
 	switch {
 	case was && !on:
-		*q = queue{over: true}
+		*q = queue{over: true, ends: endings}
 		d.drain() // of frames that waited for it
 	case !was && on:
+		if q.ends > 0 {
+			d.violate(base+qDCTL, disabling(receives), "queue enabled again before ENABLE has been read back as clear")
+		}
 		*q = queue{asked: true, since: d.accesses}
 		if *d.reg(base + qLEN) == 0 {
 			d.violate(base+qDCTL, enabling, "queue enabled without a ring")

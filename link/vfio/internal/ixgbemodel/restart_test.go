@@ -10,7 +10,7 @@ func TestQueueRestarts(t *testing.T) {
 	for range 3 {
 		r.Receive(datagram(30))
 	}
-	r.Write32(rxBlock+qDCTL, r.Read32(rxBlock+qDCTL)&^dctlEN)
+	r.disable(rxBlock)
 	for i := range uint64(ringSize) {
 		r.place(rxRing, uint32(i), buffers+i*2048, 0)
 	}
@@ -27,6 +27,29 @@ func TestQueueRestarts(t *testing.T) {
 	r.tolerated("4.6.7.1", "before its first tail")
 	r.Write32(rxBlock+qHead, 0)
 	r.violated("4.6.7.1", "head written")
+}
+
+// TestQueueEnds: a queue that is switched off still reads as on for a while, and may
+// not be switched on again meanwhile.
+func TestQueueEnds(t *testing.T) {
+	for _, c := range []struct {
+		block   uint32
+		section string
+	}{{rxBlock, "4.6.7.1.2"}, {txBlock, "4.6.8.1.1"}} {
+		r := newRig(t, ChipX540)
+		r.start()
+		r.Write32(c.block+qDCTL, 0)
+		if r.Read32(c.block+qDCTL)&dctlEN == 0 {
+			t.Error("the queue is off at once")
+		}
+		r.disable(c.block)
+		r.enable(c.block)
+		r.clean()
+		r.Write32(c.block+qDCTL, 0)
+		r.Read32(c.block + qDCTL)
+		r.Write32(c.block+qDCTL, dctlEN)
+		r.violated(c.section, "enabled again")
+	}
 }
 
 // TestTailAfterReset: a driver that resets the device on one processor may still ring

@@ -91,6 +91,17 @@ func (r *rig) enable(block uint32) {
 	r.t.Fatal("queue does not come up")
 }
 
+func (r *rig) disable(block uint32) {
+	r.t.Helper()
+	r.Write32(block+qDCTL, r.Read32(block+qDCTL)&^dctlEN)
+	for range 10 {
+		if r.Read32(block+qDCTL)&dctlEN == 0 {
+			return
+		}
+	}
+	r.t.Fatal("queue does not go down")
+}
+
 func (r *rig) place(ring uint64, i uint32, low, high uint64) {
 	b := r.memory.At(ring+uint64(i)*descriptorSize, descriptorSize)
 	binary.LittleEndian.PutUint64(b, low)

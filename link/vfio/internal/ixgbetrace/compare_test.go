@@ -63,7 +63,7 @@ func TestOrders(t *testing.T) {
 		{[]string{"w DMATXCTL 0x1", "w TXDCTL[0] 0x02000000"}, []string{"w TXDCTL[0] 0x02000000", "w DMATXCTL 0x1"}},
 		{[]string{"w RTTDCS 0x40", "w MTQC 0x0"}, []string{"w RTTDCS 0x0", "w MTQC 0x0"}},
 		{[]string{"r SECRXSTAT 0x1", "w RXCTRL 0x1"}, []string{"w RXCTRL 0x1"}},
-		{[]string{"r RXDCTL[0] 0x02000000", "w RXDCTL[0..1] 0x0", "r RXDCTL[0] 0x0"}, []string{"w RXDCTL[0] 0x02000000", "w RXDCTL[0] 0x0", "w RXDCTL[0] 0x4"}},
+		{[]string{"r RXDCTL[0] 0x02000000", "w RXDCTL[0..1] 0x0", "r RXDCTL[0] 0x02000000", "r RXDCTL[0] 0x0", "w RXDCTL[0] 0x0"}, []string{"w RXDCTL[0] 0x02000000", "w RXDCTL[0] 0x0", "w RXDCTL[0] 0x4"}},
 	} {
 		o := orders[i]
 		for _, v := range []struct {

@@ -146,6 +146,7 @@ func disabledReadBack(steps []Step) verdict {
 	for _, s := range steps {
 		for q := s.First; q <= s.Last && s.Register == "RXDCTL"; q++ {
 			switch enabled := s.Value&queueEN != 0; {
+			case enabled && !s.Write && waiting[q]: // it takes its time
 			case enabled:
 				on[q] = true
 			case s.Write && on[q]:
