@@ -120,9 +120,11 @@ func addr(r *rand.Rand) [4]byte {
 	return a
 }
 
-// MaxFrame is the length of the longest frame that Frame draws: a jumbo frame
-// that fits the page that the kernel's test run gives a program.
-const MaxFrame = 3500
+// MaxFrame is the length of the longest frame that Frame draws: a jumbo frame of
+// 9000 bytes behind a header with a tag. It is more than the page that the
+// kernel's test run begins with: the rest is in fragments there, as it is in a
+// driver that has frames of several buffers.
+const MaxFrame = 9018
 
 // Frame draws a frame: tagged in any way, IPv4 or not, with options, a
 // fragment, of any length down to nothing. What headers claim may be wrong.
