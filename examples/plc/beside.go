@@ -3,16 +3,30 @@ package main
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 	"net/netip"
 	"runtime"
+	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
+	"github.com/oobnet/oobnet/arp"
 	"github.com/oobnet/oobnet/proto/udp"
 	"github.com/oobnet/oobnet/stack"
 )
+
+// beside starts what has no deadlines, as ordinary goroutines that end with ctx.
+func (c *controller) beside(ctx context.Context, out io.Writer, garbage int) *sync.WaitGroup {
+	var all sync.WaitGroup
+	all.Go(func() { c.mailbox.talk(ctx) })
+	all.Go(func() { c.seek(ctx) })
+	all.Go(func() { c.watch(ctx, out) })
+	all.Go(func() { litter(ctx, garbage) })
+	return &all
+}
 
 // mailbox reads the drives' parameters, one after another: an ordinary goroutine
 // with ordinary calls, but for the sending. That is the cycle's, once its own
@@ -28,7 +42,7 @@ type mailbox struct {
 // open makes the mailbox's sockets.
 func (m *mailbox) open(s *stack.Stack) {
 	for i := range m.conns {
-		m.conns[i] = must(udp.Dial(s, netip.AddrPort{}, netip.AddrPortFrom(driveAddr(i), mailboxPort), nil))
+		m.conns[i] = must(udp.Dial(s, netip.AddrPort{}, netip.AddrPortFrom(driveAddr(i), mailboxPort), &udp.Config{OnMiss: udp.MissFail}))
 	}
 }
 
@@ -72,6 +86,24 @@ func (m *mailbox) post() {
 	if l := m.ready.Swap(nil); l != nil {
 		_ = l.Send() // what does not leave is not answered
 	}
+}
+
+// seek asks for the address of each drive that is not known yet, for good, until
+// all are, or ctx ends. One that is not there is asked for again and again: it may
+// come late, and the cycle does without it meanwhile.
+func (c *controller) seek(ctx context.Context) {
+	var asked sync.WaitGroup
+	for i := range udpDrives {
+		asked.Go(func() {
+			for a := &c.axes[i]; !a.known.Load() && ctx.Err() == nil; {
+				err := c.device.Stack().Solicit(ctx, driveAddr(i), arp.Permanent)
+				if a.known.Store(err == nil); ctx.Err() == nil && !errors.Is(err, syscall.ETIMEDOUT) {
+					check(err)
+				}
+			}
+		})
+	}
+	asked.Wait()
 }
 
 // tolerance is how many cycles a drive may be silent before it is told of.

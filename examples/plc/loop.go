@@ -14,24 +14,24 @@ import (
 
 // controller is the PLC: the cycle has it to itself, but for what is atomic.
 type controller struct {
-	device   *stack.Device
-	plant    *drives // that the cycle moves too; nil: it is at the end of a real wire
-	number   uint64  // of the last commands
-	axes     [axes]axis
-	drives   *udp.Conn
-	commands []udp.Message // one for each drive
-	line     *packet.Conn
-	frame    []byte // for the slaves: a datagram for the state of each, and the image
-	mailbox  mailbox
-	// incomplete counts images that not all slaves had a part in; the report reads it.
-	incomplete atomic.Uint64
+	device          *stack.Device
+	plant           *drives // that the cycle moves too; nil: it is at the end of a real wire
+	number          uint64  // of the last commands
+	axes            [axes]axis
+	drives          *udp.Conn
+	commands, found []udp.Message // one for each drive, and those of drives whose address is known
+	line            *packet.Conn
+	frame           []byte // for the slaves: a datagram for the state of each, and the image
+	mailbox         mailbox
+	incomplete      atomic.Uint64 // images that not all slaves had a part in; the report reads it
 }
 
 // axis is one that the controller leads along a path.
 type axis struct {
-	target, position float64 // mm; where it is to be, and was last
-	velocity         float64 // mm/s; the command
-	answered         uint64  // number of the last commands that its drive answered
+	target, position float64     // mm; where it is to be, and was last
+	velocity         float64     // mm/s; the command
+	answered         uint64      // number of the last commands that its drive answered
+	known            atomic.Bool // a drive's address: seek writes, the cycle reads
 	// silent cycles since the last answer, all those without one (lost), and the
 	// largest distance from the target (worst, nm): written by the cycle, read
 	// by the report.
@@ -81,11 +81,15 @@ func (a *axis) lead(next float64) {
 // (which do not look at addresses). What does not leave is not answered.
 func (c *controller) send() {
 	c.number++
+	c.found = c.found[:0]
 	for i, m := range c.commands {
 		binary.BigEndian.PutUint64(m.Buf, c.number)
 		binary.BigEndian.PutUint64(m.Buf[8:], math.Float64bits(c.axes[i].velocity))
+		if c.axes[i].known.Load() {
+			c.found = append(c.found, m)
+		}
 	}
-	_, _ = c.drives.WriteBatch(c.commands)
+	_, _ = c.drives.WriteBatch(c.found)
 	for d, b := first(datagrams(c.frame)); d != nil; d, b = first(b) {
 		d[1] = byte(c.number)
 		for i := 0; d.command() == lrw && i < slaves; i++ {

@@ -29,7 +29,6 @@ import (
 	"os"
 	"os/signal"
 	"runtime"
-	"sync"
 	"syscall"
 	"time"
 
@@ -70,10 +69,7 @@ func main() {
 // run runs the cycle until ctx ends, and beside it what has time, and reports.
 func (c *controller) run(ctx context.Context, out io.Writer, cfg *rt.Config, memory int64, garbage int) *rt.Cycle {
 	cycle := must(rt.NewCycle(cfg))
-	var beside sync.WaitGroup
-	beside.Go(func() { c.mailbox.talk(ctx) })
-	beside.Go(func() { c.watch(ctx, out) })
-	beside.Go(func() { litter(ctx, garbage) })
+	beside := c.beside(ctx, out, garbage)
 	loop := func() {
 		if err := cycle.Run(ctx, c.cycle); ctx.Err() == nil {
 			check(err)

@@ -2,8 +2,12 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"log"
+	"net"
 	"net/netip"
+	"os"
 	"runtime"
 	"runtime/metrics"
 	"strings"
@@ -308,6 +312,70 @@ func TestAbsent(t *testing.T) {
 	}
 	if err := c.close(); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestMissing: a drive that has not even an address is told of, the others are
+// served, and it takes part once it is there.
+func TestMissing(t *testing.T) {
+	leaktest.Check(t)
+	c := open("")
+	const late = 2
+	port, addr := c.plant.device.Ports()[0], netip.PrefixFrom(driveAddr(late), 24)
+	check(port.RemoveAddr(addr))
+	c.meet(t.Context())
+	if c.complete() {
+		t.Fatal("a drive without an address has answered")
+	}
+	var out text
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan *rt.Cycle)
+	go func() { done <- c.run(ctx, &out, &rt.Config{Period: period}, 0, 0) }()
+	stacktest.Eventually(t, "word of the drive", func() bool { return out.has(name(late) + " does not answer\n") })
+	check(port.AddAddr(addr))
+	stacktest.Eventually(t, "word of its coming", func() bool { return out.has(name(late) + " answers again\n") })
+	cancel()
+	cycles := (<-done).Stats().Cycles
+	for i := range c.axes {
+		if lost := c.axes[i].lost.Load(); (lost > tolerance) != (i == late) || lost >= cycles {
+			t.Errorf("%s: %d answers missing of %d", name(i), lost, cycles)
+		}
+	}
+	if err := c.close(); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestFatal: what ends the program closes its devices first.
+func TestFatal(t *testing.T) {
+	leaktest.Check(t)
+	c := open("")
+	var said string
+	fatal = func(v ...any) { said = fmt.Sprint(v...) }
+	defer func() { fatal = log.Fatal }()
+	check(errors.New("it smokes"))
+	if said != "plc: it smokes" {
+		t.Errorf("it says %q", said)
+	}
+	for _, d := range c.devices() {
+		if _, err := d.Poll(1); !errors.Is(err, net.ErrClosed) {
+			t.Errorf("%s is open: %v", d.Name(), err)
+		}
+	}
+}
+
+// TestLines: the files that README.md calls the example can be read in one go.
+func TestLines(t *testing.T) {
+	lines := 0
+	for _, name := range []string{"main.go", "loop.go", "drives.go", "ethercat.go"} {
+		b, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		lines += strings.Count(string(b), "\n")
+	}
+	if lines >= 400 {
+		t.Errorf("%d lines, want less than 400", lines)
 	}
 }
 

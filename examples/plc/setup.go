@@ -4,12 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
-	"github.com/oobnet/oobnet/arp"
 	"github.com/oobnet/oobnet/link"
 	"github.com/oobnet/oobnet/link/afxdp"
 	"github.com/oobnet/oobnet/link/loopback"
@@ -52,7 +53,9 @@ func openLink(wire string) link.Link {
 
 // attach makes a stack on a link, without threads, that sends first what is urgent.
 func attach(l link.Link, own ...netip.Prefix) *stack.Port {
-	d := must(must(stack.New(nil)).Attach(l, &stack.DeviceConfig{Poll: link.Manual, Queueing: stack.StrictPriority}))
+	s := must(stack.New(nil))
+	opened = append(opened, l, s)
+	d := must(s.Attach(l, &stack.DeviceConfig{Poll: link.Manual, Queueing: stack.StrictPriority}))
 	return must(d.EnablePort(&stack.PortConfig{Addrs: own}))
 }
 
@@ -60,7 +63,7 @@ func attach(l link.Link, own ...netip.Prefix) *stack.Port {
 // for a buffer (NoWait), not for an address (MissFail).
 func newController(l link.Link) *controller {
 	port := attach(l, controllerAddr)
-	c := &controller{device: port.Device(), frame: make([]byte, 2)}
+	c := &controller{device: port.Device(), found: make([]udp.Message, 0, udpDrives), frame: make([]byte, 2)}
 	for i := range udpDrives {
 		c.commands = append(c.commands, udp.Message{Buf: make([]byte, messageSize), Addr: netip.AddrPortFrom(driveAddr(i), cyclicPort)})
 	}
@@ -93,30 +96,25 @@ func newDrives(l link.Link) *drives {
 	return d
 }
 
-// meet finds the drives' addresses, for good, before any cycle needs them. Then
-// it exchanges until all drives have answered some times in a row: by then those
-// on a real wire have found the controller's, too. It does not wait for long:
-// the watch tells who is not there.
+// meet seeks the drives before any cycle needs them, and exchanges until all have
+// answered some times in a row: by then those on a real wire have found the
+// controller, too. It does not wait for long: the watch tells who is not there.
 func (c *controller) meet(ctx context.Context) {
 	const inARow, long = 10, 2 * time.Second
-	found, done := context.WithCancel(ctx)
+	ctx, done := context.WithTimeout(ctx, long)
+	defer done()
+	sought := make(chan struct{})
 	go func() {
-		defer done()
-		for i := range udpDrives {
-			if err := c.device.Stack().Solicit(ctx, driveAddr(i), arp.Permanent); ctx.Err() == nil {
-				check(err)
-			}
-		}
+		c.seek(ctx)
+		close(sought)
 	}()
-	for found.Err() == nil {
-		c.exchange()
-	}
-	for n, begin := 0, time.Now(); n < inARow && time.Since(begin) < long && ctx.Err() == nil; n++ {
+	for n := 0; n < inARow && ctx.Err() == nil; n++ {
 		c.send()
 		if c.exchange(); !c.complete() {
 			n = -1
 		}
 	}
+	<-sought
 }
 
 // exchange lets what is under way arrive.
@@ -165,10 +163,21 @@ func (c *controller) close() error {
 	return err
 }
 
+// opened is what check closes before it ends the program: an interface whose link
+// is not closed stays as the link made it.
+var opened []io.Closer
+
+// fatal ends the program; tests have another.
+var fatal = log.Fatal
+
 func check(err error) {
-	if err != nil {
-		log.Fatal("plc: ", err)
+	if err == nil {
+		return
 	}
+	for _, o := range slices.Backward(opened) {
+		err = errors.Join(err, o.Close())
+	}
+	fatal("plc: ", err)
 }
 
 func must[T any](v T, err error) T {
