@@ -156,7 +156,8 @@ func (q *queue) watch(now int64) {
 
 // recover resets a device that has stopped to send. Each side of each queue
 // restarts its own ring at its next call: nobody else may touch it. If the
-// control path is busy the send side comes again.
+// control path is busy the send side comes again; if that was another queue's
+// send side, which has found out first, there is nothing left to do.
 func (l *Link) recover(queue int) {
 	if !l.mu.TryLock() {
 		return
@@ -169,6 +170,9 @@ func (l *Link) recover(queue int) {
 }
 
 func (l *Link) restart(queue int) (Event, bool) {
+	if l.queues[queue].restartTX.Load() {
+		return Event{}, false
+	}
 	if event, changed := l.examine(0); changed || !l.running || l.stopped.Load() {
 		return event, changed
 	}
