@@ -19,7 +19,8 @@ import (
 	"github.com/oobnet/oobnet/stack"
 )
 
-// rig is a server whose one wire leads to 10.0.0.2.
+// rig is a server whose wire eth0 leads to 10.0.0.2, and can be opened once; eth1,
+// which leads back to itself, any number of times.
 func rig(t *testing.T) *control.Client {
 	t.Helper()
 	leaktest.Check(t)
@@ -43,15 +44,17 @@ func rig(t *testing.T) *control.Client {
 		Default: "wire",
 		Openers: map[string]control.Opener{"wire": func(name string) (l link.Link, err error) {
 			err = syscall.ENODEV
-			once.Do(func() {
-				if name == "eth0" {
-					l, err = a, nil
-				}
-			})
+			switch name {
+			case "eth0":
+				once.Do(func() { l, err = a, nil })
+			case "eth1":
+				return loopback.New(&loopback.Config{Name: name})
+			}
 			return l, err
 		}},
 		Port: func(name string) stack.PortConfig {
 			return stack.PortConfig{Addrs: map[string][]netip.Prefix{
+				"eth1":    {netip.MustParsePrefix("10.1.0.1/24")},
 				"eth0":    {netip.MustParsePrefix("10.0.0.1/24")},
 				"eth0.42": {netip.MustParsePrefix("10.42.0.1/24")},
 			}[name]}
@@ -79,9 +82,9 @@ func run(t *testing.T, c *control.Client, o evlnet.Options) (string, error) {
 	return out.String(), err
 }
 
-// The order is d, e, F, N, n, s, Q, whatever the order of the options: a port
-// that is enabled is disabled, enabled with other sizes, listed, solicited on
-// and asked in one command line.
+// The order is d, e, F, N, n, s, Q, whatever the order of the options: each step
+// shows by what it prints, or by the state that the one before it leaves, that it
+// goes behind that one.
 func TestOrder(t *testing.T) {
 	c := rig(t)
 	if _, err := run(t, c, evlnet.Options{Enable: true, Interface: "eth0.42", PoolSize: 64}); err != nil {
@@ -99,10 +102,59 @@ func TestOrder(t *testing.T) {
 	if err != nil || len(fc.Entries) != 1 || !fc.Entries[0].Permanent {
 		t.Errorf("front cache %+v, %v", fc, err)
 	}
+	// A step that fails is the last. Here it is the one in front of those that
+	// would have printed, or done, something else.
+	for _, tc := range []struct {
+		name string
+		o    evlnet.Options
+		want error
+		out  string
+	}{
+		{"e, F", evlnet.Options{Interface: "eth9", Enable: true, SetFilter: true}, syscall.ENODEV, ""},
+		{"F, N", evlnet.Options{Interface: "eth0", SetFilter: true, Filter: "nosuch.o", SetVLANs: true}, syscall.EINVAL, ""},
+		{"N, n", evlnet.Options{SetVLANs: true, VLANs: "0", ShowVLANs: true}, syscall.EINVAL, ""},
+		{"n, s", evlnet.Options{ShowVLANs: true, Solicit: "192.0.2.9"}, syscall.ENODEV, "42-45,100\n"},
+		{"s, Q", evlnet.Options{Interface: "eth0", Solicit: "2001:db8::1", Query: true, Letters: "a"}, syscall.EAFNOSUPPORT, ""},
+	} {
+		if out, err := run(t, c, tc.o); out != tc.out || !errors.Is(err, tc.want) {
+			t.Errorf("%s: got %q, %v, want %q, %v", tc.name, out, err, tc.out, tc.want)
+		}
+	}
+	if out, err := run(t, c, evlnet.Options{ShowVLANs: true}); out != "42-45,100\n" || err != nil {
+		t.Errorf("the list is %q, %v", out, err)
+	}
 	// Disable goes first: what comes behind it finds no port.
 	out, err = run(t, c, evlnet.Options{Interface: "eth0", Disable: true, Query: true, ShowVLANs: true})
 	if out != "42-45,100\n" || !errors.Is(err, syscall.ENODEV) || !strings.HasPrefix(err.Error(), "cannot open out-of-band port eth0") {
 		t.Errorf("got %q, %v", out, err)
+	}
+}
+
+// TestDisableAndEnable: in one command line a port that is enabled is disabled
+// first, and is there behind it. Other sizes take effect if it was the device's
+// only port; otherwise the device is open all the time, and keeps its own.
+func TestDisableAndEnable(t *testing.T) {
+	c := rig(t)
+	for _, name := range []string{"eth0", "eth0.42", "eth1"} {
+		if _, err := run(t, c, evlnet.Options{Enable: true, Interface: name, PoolSize: 64}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for name, want := range map[string]string{"eth0": "64\n", "eth1": "128\n"} {
+		out, err := run(t, c, evlnet.Options{Interface: name, Disable: true, Enable: true, PoolSize: 128, Query: true, Letters: "a"})
+		if out != want || err != nil {
+			t.Errorf("%s: got %q, %v, want %q", name, out, err, want)
+		}
+		if p, err := c.Port(t.Context(), name); err != nil || p.Name != name {
+			t.Errorf("%s is not there: %+v, %v", name, p, err)
+		}
+	}
+	// What is not enabled cannot be disabled, and is not enabled then.
+	if out, err := run(t, c, evlnet.Options{Interface: "eth0.43", Disable: true, Enable: true}); out != "" || !errors.Is(err, syscall.ENODEV) {
+		t.Errorf("got %q, %v", out, err)
+	}
+	if _, err := c.Port(t.Context(), "eth0.43"); !errors.Is(err, syscall.ENODEV) {
+		t.Errorf("eth0.43 is there: %v", err)
 	}
 }
 
