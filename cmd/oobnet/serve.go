@@ -39,8 +39,10 @@ no ports until somebody enables one. A config is YAML:
   vlans: 42-45,100                # as oobnet net -N has it
   services: {echo: 7, discard: 9, latmus: 59059}
 
-A port with enable: false is not enabled at the start; its addresses wait for
-"oobnet net -ei eth1.42". Paths are seen from the config's folder.
+A port with enable: false is not enabled at the start; what the config has for it
+waits for "oobnet net -ei eth1.42". A device that is opened again has its filter
+again, and a port its routes and neighbors. Paths are seen from the config's folder,
+that of a filter's object from objects, if there is such a folder.
 
 No service answers what comes from a service's port, of these or below 1024: of
 two that answer each other one forged datagram would make a flood.`,

@@ -13,6 +13,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/oobnet/oobnet/arp"
 	"github.com/oobnet/oobnet/control"
 	"github.com/oobnet/oobnet/link"
 	"github.com/oobnet/oobnet/link/afxdp"
@@ -56,13 +57,13 @@ func (c *Config) check() error {
 		}
 		c.Ports[name] = p
 	}
-	for i, r := range c.Routes {
-		if key, err := c.checkRoute(r); err != nil {
+	for i := range c.Routes {
+		if key, err := c.checkRoute(i, &c.Routes[i]); err != nil {
 			return c.file.wrong(err, "routes", i, key)
 		}
 	}
-	for i, n := range c.Neighbors {
-		if key, err := c.checkNeighbor(n); err != nil {
+	for i := range c.Neighbors {
+		if key, err := c.checkNeighbor(&c.Neighbors[i]); err != nil {
 			return c.file.wrong(err, "neighbors", i, key)
 		}
 	}
@@ -75,6 +76,21 @@ func (c *Config) within(path string) string {
 		return path
 	}
 	return filepath.Join(filepath.Dir(c.file.name), path)
+}
+
+// objectPath is the path of an object, as seen from the folder for objects, or the
+// config file's without one.
+func (c *Config) objectPath(path string) (string, error) {
+	if c.Objects == "" {
+		return c.within(path), nil
+	}
+	if !filepath.IsAbs(path) {
+		path = filepath.Join(c.Objects, path)
+	}
+	if local, err := filepath.Rel(c.Objects, path); err != nil || !filepath.IsLocal(local) {
+		return "", fmt.Errorf("%s is not in %s, the folder for objects: %w: put it there, or change objects", path, c.Objects, syscall.EACCES)
+	}
+	return path, nil
 }
 
 // keyed is where a problem is, seen from a device or port.
@@ -129,7 +145,12 @@ func (c *Config) checkDevice(name string, d *Device) (keyed, error) {
 		if (f.Object == "") == (f.Rules == "") {
 			return keyed{"filter"}, invalid("want either object or rules")
 		}
-		f.Object = c.within(f.Object)
+		if f.Object != "" {
+			var err error
+			if f.Object, err = c.objectPath(f.Object); err != nil {
+				return keyed{"filter", "object"}, err
+			}
+		}
 	}
 	d.cfg = stack.DeviceConfig{
 		PoolSize: d.PoolSize, BufferSize: d.BufferSize, RXBuffers: d.RXBuffers, MaxPoolSize: d.MaxPoolSize, MaxRXBuffers: d.MaxRXBuffers, Queueing: queueing, Poll: poll,
@@ -209,35 +230,68 @@ func (c *Config) checkPort(name string, p *Port) (keyed, error) {
 	return nil, nil
 }
 
-func (c *Config) checkRoute(r Route) (key string, err error) {
-	if to, err := netip.ParsePrefix(r.To); err != nil || !to.Addr().Is4() {
+func (c *Config) checkRoute(i int, r *Route) (key string, err error) {
+	to, err := netip.ParsePrefix(r.To)
+	if err != nil || !to.Addr().Is4() {
 		return "to", invalid("%q: want an IPv4 network, such as 198.51.100.0/24", r.To)
 	}
-	if via, err := netip.ParseAddr(r.Via); r.Via != "" && (err != nil || !via.Is4()) {
-		return "via", invalid("%q: want an IPv4 address", r.Via)
+	r.to = to.Masked()
+	for other, o := range c.Routes[:i] {
+		if o.to == r.to {
+			return "to", fmt.Errorf("%v is in routes[%d] already: %w", r.to, other, syscall.EEXIST)
+		}
 	}
-	return "port", c.checkUsed(r.Port)
-}
-
-// checkUsed: what a route or neighbour names is a port that the start enables.
-func (c *Config) checkUsed(port string) error {
-	if p, ok := c.Ports[port]; !ok || !p.atStart() {
-		return invalid("%q: want a port that stands under ports, and is enabled at the start", port)
+	p, ok := c.Ports[r.Port]
+	if !ok {
+		return "port", c.unknownPort(r.Port)
 	}
-	return nil
-}
-
-func (c *Config) checkNeighbor(n Neighbor) (key string, err error) {
-	if a, err := netip.ParseAddr(n.Address); err != nil || !a.Is4() {
-		return "address", invalid("%q: want an IPv4 address", n.Address)
-	}
-	if mac, err := net.ParseMAC(n.MAC); err != nil || len(mac) != len(link.MAC{}) {
-		return "mac", invalid("%q: want a MAC address, such as 02:00:00:00:00:01", n.MAC)
-	}
-	if n.Port == "" {
+	if r.Via == "" {
 		return "", nil
 	}
-	return "port", c.checkUsed(n.Port)
+	if r.via, err = netip.ParseAddr(r.Via); err != nil || !r.via.Is4() {
+		return "via", invalid("%q: want an IPv4 address", r.Via)
+	}
+	if !onNetwork(p.cfg.Addrs, r.via) {
+		return "via", fmt.Errorf("%v is on no network of port %s: %w", r.via, r.Port, syscall.ENETUNREACH)
+	}
+	return "", nil
+}
+
+func (c *Config) unknownPort(name string) error {
+	return invalid("%q: want a port that stands under ports", name)
+}
+
+func (c *Config) checkNeighbor(n *Neighbor) (key string, err error) {
+	n.static.Port = n.Port
+	if n.static.Addr, err = netip.ParseAddr(n.Address); err != nil || !n.static.Addr.Is4() {
+		return "address", invalid("%q: want an IPv4 address", n.Address)
+	}
+	mac, err := net.ParseMAC(n.MAC)
+	if err != nil || len(mac) != len(link.MAC{}) {
+		return "mac", invalid("%q: want a MAC address, such as 02:00:00:00:00:01", n.MAC)
+	}
+	n.static.MAC = link.MAC(mac)
+	return c.checkStatic(n.static)
+}
+
+// checkStatic checks that a neighbour is on the network of its port.
+func (c *Config) checkStatic(n arp.Static) (key string, err error) {
+	if n.Port == "" {
+		for _, p := range c.Ports {
+			if onNetwork(p.cfg.Addrs, n.Addr) {
+				return "", nil
+			}
+		}
+		return "address", fmt.Errorf("%v is on no network of the ports: %w", n.Addr, syscall.ENETUNREACH)
+	}
+	p, ok := c.Ports[n.Port]
+	if !ok {
+		return "port", c.unknownPort(n.Port)
+	}
+	if !onNetwork(p.cfg.Addrs, n.Addr) {
+		return "address", fmt.Errorf("%v is on no network of port %s: %w", n.Addr, n.Port, syscall.ENETUNREACH)
+	}
+	return "", nil
 }
 
 func (c *Config) checkServices() error {

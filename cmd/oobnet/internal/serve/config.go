@@ -1,8 +1,10 @@
 package serve
 
 import (
+	"net/netip"
 	"time"
 
+	"github.com/oobnet/oobnet/arp"
 	"github.com/oobnet/oobnet/stack"
 )
 
@@ -11,7 +13,7 @@ import (
 type Config struct {
 	Socket  string        `yaml:"socket"`
 	Group   string        `yaml:"group"`
-	Objects string        `yaml:"objects"`
+	Objects string        `yaml:"objects"` // the folder that eBPF objects are in; "": any
 	Timeout time.Duration `yaml:"timeout"`
 
 	Devices   map[string]Device `yaml:"devices"`
@@ -23,7 +25,8 @@ type Config struct {
 	VLANs         string   `yaml:"vlans"`
 	Services      Services `yaml:"services"`
 
-	file *file // where it was read from
+	file  *file        // where it was read from
+	table []arp.Static // what NeighborTable holds
 }
 
 // Device is how a device is opened and attached.
@@ -52,7 +55,7 @@ type Device struct {
 	cfg stack.DeviceConfig // what of this is the stack's
 }
 
-// Filter of a device: an object or rules.
+// Filter that a device begins with, whenever it is opened: an object or rules.
 type Filter struct {
 	Object   string `yaml:"object"`
 	Section  string `yaml:"section"`
@@ -71,18 +74,24 @@ type Port struct {
 
 func (p *Port) atStart() bool { return p.Enable == nil || *p.Enable }
 
-// Route to a network.
+// Route to a network, there whenever its port is.
 type Route struct {
 	To   string `yaml:"to"`
 	Via  string `yaml:"via"`
 	Port string `yaml:"port"`
+
+	to  netip.Prefix
+	via netip.Addr // not valid: on-link
 }
 
-// Neighbor that is known beforehand.
+// Neighbor that is known beforehand, whenever there is a port on its network: the
+// one that is named, or any.
 type Neighbor struct {
 	Address string `yaml:"address"`
 	MAC     string `yaml:"mac"`
 	Port    string `yaml:"port"`
+
+	static arp.Static
 }
 
 // Services that answer on all ports; 0: none.

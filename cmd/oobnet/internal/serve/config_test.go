@@ -65,7 +65,7 @@ func TestWholeConfig(t *testing.T) {
 	if p := c.Ports["eth1.42"]; p.cfg.VLAN != 42 || p.cfg.MTU != 1400 || p.atStart() || !slices.Equal(p.cfg.Addrs, []netip.Prefix{netip.MustParsePrefix("198.51.100.1/24")}) {
 		t.Errorf("port %+v", p)
 	}
-	if c.Objects != "/etc/filters" || c.NeighborTable != "/etc/neighbors.txt" || d.Filter.Object != "/etc/verdict.o" || c.Timeout != 20*time.Second {
+	if c.Objects != "/etc/filters" || c.NeighborTable != "/etc/neighbors.txt" || d.Filter.Object != "/etc/filters/verdict.o" || c.Timeout != 20*time.Second {
 		t.Errorf("paths %s, %s, %s, timeout %v", c.Objects, c.NeighborTable, d.Filter.Object, c.Timeout)
 	}
 	if _, err := Parse("", nil); err != nil {
@@ -108,14 +108,20 @@ func TestBadConfigs(t *testing.T) {
 		"address twice":      {"ports:\n  eth1: {addresses: [192.0.2.1/24]}\n  eth2: {addresses: [192.0.2.1/24]}\n", ":3: ports.eth2.addresses[0]: ", "eth1"},
 		"MTU":                {"ports:\n  eth1: {mtu: -1}\n", ":2: ports.eth1.mtu: ", "bytes"},
 		"route":              {"routes:\n- {to: here, port: eth1}\n", ":2: routes[0].to: ", "198.51.100.0/24"},
-		"gateway":            {"routes:\n- {to: 10.0.0.0/8, via: here, port: eth1}\n", ":2: routes[0].via: ", "IPv4"},
-		"route's port":       {"ports:\n  eth1: {enable: false}\nroutes:\n- to: 10.0.0.0/8\n  port: eth1\n", ":5: routes[0].port: ", "enabled at the start"},
+		"gateway":            {"ports: {eth1: {}}\nroutes:\n- {to: 10.0.0.0/8, via: here, port: eth1}\n", ":3: routes[0].via: ", "IPv4"},
+		"route's port":       {"ports:\n  eth1: {enable: false}\nroutes:\n- to: 10.0.0.0/8\n  port: eth2\n", ":5: routes[0].port: ", "under ports"},
 		"route without":      {"routes:\n- to: 10.0.0.0/8\n", ":2: routes[0].port: ", "under ports"},
+		"route twice":        {"ports:\n  eth1: {}\nroutes:\n- {to: 10.0.0.0/8, port: eth1}\n- {to: 10.1.0.0/8, port: eth1}\n", ":5: routes[1].to: ", "routes[0]"},
+		"gateway elsewhere":  {"ports:\n  eth1: {addresses: [192.0.2.1/24]}\nroutes:\n- {to: 10.0.0.0/8, via: 192.0.3.1, port: eth1}\n", ":4: routes[0].via: ", "no network of port eth1"},
 		"neighbour":          {"neighbors:\n- {address: here}\n", ":2: neighbors[0].address: ", "IPv4"},
 		"MAC":                {"neighbors:\n- {address: 192.0.2.2, mac: here}\n", ":2: neighbors[0].mac: ", "02:00"},
 		"neighbour's port":   {"neighbors:\n- {address: 192.0.2.2, mac: \"02:00:00:00:00:01\", port: eth7}\n", ":2: neighbors[0].port: ", "under ports"},
-		"services":           {"services: {echo: 7, discard: 7}\n", ":1: services: ", "same UDP port"},
-		"service's port":     {"services: {echo: 70000}\n", ":1: services.echo: ", ""},
+		"neighbour nowhere":  {"ports:\n  eth1: {addresses: [192.0.3.1/24]}\nneighbors:\n- {address: 192.0.2.2, mac: \"02:00:00:00:00:01\"}\n", ":4: neighbors[0].address: ", "no network"},
+		"neighbour elsewhere": {"ports:\n  eth1: {addresses: [192.0.3.1/24]}\nneighbors:\n- {address: 192.0.2.2, mac: \"02:00:00:00:00:01\", port: eth1}\n",
+			":4: neighbors[0].address: ", "port eth1"},
+		"object elsewhere": {"objects: /etc/filters\ndevices:\n  eth1:\n    filter: {object: ../verdict.o}\n", ":4: devices.eth1.filter.object: ", "folder for objects"},
+		"services":         {"services: {echo: 7, discard: 7}\n", ":1: services: ", "same UDP port"},
+		"service's port":   {"services: {echo: 70000}\n", ":1: services.echo: ", ""},
 	} {
 		_, err := Parse("x.yaml", []byte(tc.text))
 		var own *ConfigError
@@ -142,11 +148,64 @@ func TestLoad(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 	good := filepath.Join(dir, "good.yaml")
-	if err := os.WriteFile(good, []byte("objects: filters\n"), 0o600); err != nil {
+	if err := errors.Join(os.Mkdir(filepath.Join(dir, "filters"), 0o700), os.WriteFile(good, []byte("objects: filters\n"), 0o600)); err != nil {
 		t.Fatal(err)
 	}
 	if c, err := Load(good); err != nil || c.Objects != filepath.Join(dir, "filters") {
 		t.Errorf("got %+v, %v", c, err)
+	}
+}
+
+// What a config names has to be there, and right.
+func TestFiles(t *testing.T) {
+	dir := t.TempDir()
+	object, err := os.ReadFile("../../../../filter/testdata/verdict.o")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, text := range map[string]string{
+		"objects/verdict.o": string(object), "objects/text.o": "no object\n", "outside.o": string(object),
+		"table": "192.0.2.8 02:00:00:00:00:08 # a drive\n", "elsewhere": "# one\n192.0.9.8 02:00:00:00:00:08\n",
+		"group": "192.0.2.8 03:00:00:00:00:08\n", "port": "192.0.2.8 02:00:00:00:00:08 eth7\n",
+	} {
+		file := filepath.Join(dir, name)
+		if err := errors.Join(os.MkdirAll(filepath.Dir(file), 0o700), os.WriteFile(file, []byte(text), 0o600)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Symlink("../outside.o", filepath.Join(dir, "objects/link.o")); err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(dir, "x.yaml")
+	const port = "ports: {eth1: {addresses: [192.0.2.1/24]}}\n"
+	for text, want := range map[string]string{
+		"objects: objects\ndevices: {eth1: {filter: {object: verdict.o}}}\n":                   "",
+		"devices: {eth1: {filter: {object: outside.o, function: verdict}}}\n":                  "",
+		port + "neighbor_table: table\n":                                                       "",
+		"group: no-such-group\n":                                                               ":1: group: ",
+		"objects: nosuch\n":                                                                    ":1: objects: ",
+		"objects: table\n":                                                                     ":1: objects: ",
+		"objects: objects\ndevices: {eth1: {filter: {object: nosuch.o}}}\n":                    ":2: devices.eth1.filter.object: ",
+		"objects: objects\ndevices: {eth1: {filter: {object: text.o}}}\n":                      ":2: devices.eth1.filter.object: ",
+		"objects: objects\ndevices: {eth1: {filter: {object: link.o}}}\n":                      ":2: devices.eth1.filter.object: ",
+		"objects: objects\ndevices: {eth1: {filter: {object: verdict.o, function: nosuch}}}\n": ":2: devices.eth1.filter.object: ",
+		"devices: {eth1: {filter: {object: objects}}}\n":                                       ":1: devices.eth1.filter.object: ",
+		port + "neighbor_table: nosuch\n":                                                      ":2: neighbor_table: ",
+		port + "neighbor_table: elsewhere\n":                                                   ":2: neighbor_table: line 2: ",
+		port + "neighbor_table: group\n":                                                       ":2: neighbor_table: ",
+		port + "neighbor_table: port\n":                                                        ":2: neighbor_table: line 1: ",
+	} {
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		_, err := Load(file)
+		var own *ConfigError
+		switch {
+		case want == "" && err != nil:
+			t.Errorf("%s: %v", text, err)
+		case want != "" && (!errors.As(err, &own) || !strings.HasPrefix(err.Error(), file+want)):
+			t.Errorf("%s: got %v, want %s", text, err, want)
+		}
 	}
 }
 

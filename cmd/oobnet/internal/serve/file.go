@@ -46,8 +46,8 @@ type file struct {
 	tree *ast.File
 }
 
-// Load reads a config file and checks it. Errors are a *ConfigError, or the
-// operating system's.
+// Load reads a config file, checks it, and reads the files that it names. Errors
+// are a *ConfigError, or the operating system's.
 func Load(name string) (*Config, error) {
 	f, err := os.Open(name)
 	if err != nil {
@@ -61,10 +61,14 @@ func Load(name string) (*Config, error) {
 	if len(text) > maxFile {
 		return nil, &ConfigError{File: name, Err: fmt.Errorf("longer than %d bytes: %w", maxFile, syscall.EFBIG)}
 	}
-	return Parse(name, text)
+	c, err := Parse(name, text)
+	if err != nil {
+		return nil, err
+	}
+	return c, c.look()
 }
 
-// Parse is Load for a text; name is for its errors.
+// Parse is Load for a text, and opens no files; name is for its errors.
 func Parse(name string, text []byte) (*Config, error) {
 	tree, err := parser.ParseBytes(text, 0)
 	c := &Config{file: &file{name: name, tree: tree}}

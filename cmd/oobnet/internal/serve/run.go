@@ -6,13 +6,9 @@ import (
 	"fmt"
 	"io"
 	"maps"
-	"net"
-	"net/netip"
-	"os"
 	"slices"
 	"sync"
 
-	"github.com/oobnet/oobnet/arp"
 	"github.com/oobnet/oobnet/control"
 	"github.com/oobnet/oobnet/link"
 	"github.com/oobnet/oobnet/link/afxdp"
@@ -35,12 +31,13 @@ func Run(ctx context.Context, c *Config, out io.Writer) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, services.close()) }()
-	server, err := control.ServeConfig(s, c.Socket, c.control(lines))
+	p := &presets{Config: c, stack: s}
+	server, err := control.ServeConfig(s, c.Socket, p.control(lines))
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, server.Close()) }()
-	if err := c.apply(ctx); err != nil {
+	if err := p.apply(ctx); err != nil {
 		return err
 	}
 	lines.say("serving on %s", server.Path())
@@ -62,114 +59,46 @@ func (l *lines) say(format string, args ...any) {
 
 func (l *lines) fault(err error) { l.say("%v", err) }
 
-// control is the config of the server: what a port gets that is enabled later
-// stands in the file, too.
-func (c *Config) control(l *lines) *control.Config {
-	return &control.Config{
-		Default: kindAFXDP,
-		Openers: map[string]control.Opener{
-			kindAFXDP: func(name string) (link.Link, error) {
-				d := c.Devices[name]
-				cfg, err := d.afxdp()
-				if err != nil {
-					return nil, err
-				}
-				return afxdp.Open(name, cfg)
-			},
-			kindVFIO: func(name string) (link.Link, error) {
-				return vfio.Open(name, &vfio.Config{OnEvent: func(e vfio.Event) {
-					if e.Err != nil {
-						l.fault(e.Err)
-					}
-				}})
-			},
-		},
-		Device: func(name string) stack.DeviceConfig { return c.Devices[name].cfg },
-		Port: func(name string) stack.PortConfig {
-			p := c.Ports[name].cfg
-			p.Addrs = slices.Clone(p.Addrs)
-			return p
-		},
-		Group: c.Group, Objects: c.Objects, Timeout: c.Timeout,
+// openAFXDP opens the link of a device.
+func openAFXDP(d Device, name string) (link.Link, error) {
+	cfg, err := d.afxdp()
+	if err != nil {
+		return nil, err
 	}
+	return afxdp.Open(name, cfg)
 }
 
-// apply does what the config says, through the socket, as anybody else would.
-func (c *Config) apply(ctx context.Context) error {
-	client, err := control.Dial(c.Socket)
+// openVFIO is openAFXDP for a NIC that VFIO has.
+func openVFIO(_ Device, name string, l *lines) (link.Link, error) {
+	return vfio.Open(name, &vfio.Config{OnEvent: func(e vfio.Event) {
+		if e.Err != nil {
+			l.fault(e.Err)
+		}
+	}})
+}
+
+// apply does what the config says, through the socket, as anybody else would. What
+// comes with a device or port, presets give it.
+func (p *presets) apply(ctx context.Context) error {
+	client, err := control.Dial(p.Socket)
 	if err != nil {
 		return err
 	}
 	defer client.Close()
-	for _, name := range slices.Sorted(maps.Keys(c.Ports)) {
-		if p := c.Ports[name]; !p.atStart() {
+	for _, name := range slices.Sorted(maps.Keys(p.Ports)) {
+		if port := p.Ports[name]; !port.atStart() {
 			continue
 		}
+		p.do("ports", name)
 		if _, err := client.EnablePort(ctx, control.EnableRequest{Interface: name}); err != nil {
-			return c.file.wrong(err, "ports", name)
+			return p.blame(err)
 		}
 	}
-	for _, name := range slices.Sorted(maps.Keys(c.Devices)) {
-		f := c.Devices[name].Filter
-		if f == nil {
-			continue
-		}
-		_, err := client.SetFilter(ctx, name, control.Filter{Object: f.Object, Section: f.Section, Function: f.Function, Rules: f.Rules})
-		if err != nil {
-			return c.file.wrong(err, "devices", name, "filter")
-		}
-	}
-	if c.VLANs != "" {
-		if _, err := client.SetVLANs(ctx, c.VLANs); err != nil {
-			return c.file.wrong(err, "vlans")
-		}
-	}
-	for i, r := range c.Routes {
-		// They were parsed by check; a gateway may be missing.
-		dst, err := netip.ParsePrefix(r.To)
-		if err != nil {
-			return c.file.wrong(err, "routes", i)
-		}
-		var via netip.Addr
-		if r.Via != "" {
-			if via, err = netip.ParseAddr(r.Via); err != nil {
-				return c.file.wrong(err, "routes", i)
-			}
-		}
-		if _, err := client.AddRoute(ctx, control.Route{Destination: dst, Gateway: via, Port: r.Port}); err != nil {
-			return c.file.wrong(err, "routes", i)
-		}
-	}
-	return c.applyNeighbors(ctx, client)
-}
-
-func (c *Config) applyNeighbors(ctx context.Context, client *control.Client) error {
-	for i, n := range c.Neighbors {
-		addr, err := netip.ParseAddr(n.Address)
-		if err == nil {
-			err = client.SetNeighbor(ctx, addr, control.Neighbor{MAC: n.MAC, Interface: n.Port})
-		}
-		if err != nil {
-			return c.file.wrong(err, "neighbors", i)
-		}
-	}
-	if c.NeighborTable == "" {
+	if p.VLANs == "" {
 		return nil
 	}
-	f, err := os.Open(c.NeighborTable)
-	if err != nil {
-		return c.file.wrong(err, "neighbor_table")
-	}
-	defer f.Close()
-	table, err := arp.ReadTable(f)
-	if err != nil {
-		return c.file.wrong(err, "neighbor_table")
-	}
-	for _, n := range table {
-		err := client.SetNeighbor(ctx, n.Addr, control.Neighbor{MAC: net.HardwareAddr(n.MAC[:]).String(), Interface: n.Port})
-		if err != nil {
-			return c.file.wrong(fmt.Errorf("line %d: %w", n.Line, err), "neighbor_table")
-		}
+	if _, err := client.SetVLANs(ctx, p.VLANs); err != nil {
+		return p.file.wrong(err, "vlans")
 	}
 	return nil
 }
