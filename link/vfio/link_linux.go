@@ -154,6 +154,7 @@ func (l *Link) checkLayout(layout link.Layout) error {
 
 // start makes the region, arms the interrupts and lets the device go.
 func (l *Link) start(layout link.Layout) (*link.Memory, error) {
+	l.bus.Expect(l.needs(layout)...)
 	region, err := l.makeRegion(layout)
 	if err != nil {
 		return nil, err

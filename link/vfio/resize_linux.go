@@ -18,6 +18,19 @@ const markAbsent = 1<<16 - 1
 
 var _ link.Resizer = (*Link)(nil)
 
+// needs are the sizes of all that a device maps for a layout, bytes: its region and
+// its rings.
+func (l *Link) needs(layout link.Layout) (sizes []int) {
+	for _, n := range layout.Populated() {
+		sizes = append(sizes, n*layout.BufferSize)
+	}
+	info := l.dev.Info()
+	for range info.Queues {
+		sizes = append(sizes, info.RXDescriptors*driver.DescriptorSize, info.TXDescriptors*driver.DescriptorSize)
+	}
+	return sizes
+}
+
 // makeRegion maps the memory of a layout, all of it at once, or each chunk that it
 // asks for by itself: what the IOMMU was told in one call it forgets in one. The
 // mutex is held.
@@ -58,6 +71,7 @@ func (l *Link) Populate(first, n int) error {
 	defer l.mu.Unlock()
 	err := l.checkChunks(first, n, false)
 	if err == nil {
+		l.bus.Expect(n * l.region.Layout().BufferSize)
 		err = l.populate(first, n)
 	}
 	if err != nil {

@@ -58,6 +58,11 @@ type Bus interface {
 	ConfigRead(offset, size int) (uint32, error)
 	ConfigWrite(offset, size int, value uint32) error
 
+	// Expect says what the next calls of Alloc and Populate will ask for, so that an
+	// error of theirs can say how much memory it comes to in all. It reserves nothing,
+	// and takes the place of what was expected before.
+	Expect(sizes ...int)
+
 	// Alloc maps size bytes, zeroed, for the processor and for the device, one
 	// after the other for both. It is given back by Close alone: whoever holds
 	// a slice of it must not outlive that.

@@ -25,6 +25,7 @@ func (b *Bus) Alloc(size int) (bus.Memory, error) {
 	if b.group == nil {
 		return bus.Memory{}, errReleased
 	}
+	b.expected = max(0, b.expected-wholePages(size))
 	region, err := offheap.Map(size)
 	if err != nil {
 		return bus.Memory{}, err
@@ -62,24 +63,6 @@ func (b *Bus) mapDMA(mapped []byte, iova uint64) error {
 		return fmt.Errorf("map %d bytes for the device at %#x: %w", len(mapped), iova, err)
 	}
 	return nil
-}
-
-// memlock says how much may be locked and how much is needed.
-func (b *Bus) memlock(more int) string {
-	need := uint64(more)
-	for _, e := range b.extents {
-		need += uint64(len(e.region.Bytes()))
-	}
-	for _, r := range b.sparse {
-		for _, size := range r.mapped {
-			need += uint64(size)
-		}
-	}
-	var limit unix.Rlimit
-	if err := unix.Getrlimit(unix.RLIMIT_MEMLOCK, &limit); err != nil || limit.Cur == unix.RLIM_INFINITY {
-		return fmt.Sprintf("%d KiB are needed in all", need>>10)
-	}
-	return fmt.Sprintf("this device needs %d KiB and the limit of the process is %d KiB: raise it by `ulimit -l` or LimitMEMLOCK=", need>>10, limit.Cur>>10)
 }
 
 // unmap takes memory from the device, as it was mapped. A container that is closed

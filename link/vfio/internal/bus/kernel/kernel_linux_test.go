@@ -2,6 +2,7 @@ package kernel
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -204,10 +205,34 @@ func TestDetach(t *testing.T) {
 	}
 }
 
-// TestMemlockIsExplained: what the kernel says is ENOMEM alone.
+// TestMemlockIsExplained: what the kernel says is ENOMEM alone. What is said is the
+// piece, what is still expected, and what the process has locked otherwise.
 func TestMemlockIsExplained(t *testing.T) {
+	leaktest.Check(t)
 	b := &Bus{}
-	if s := b.memlock(64 << 20); !strings.Contains(s, "65536 KiB") {
-		t.Errorf("%q does not say how much is needed", s)
+	before := b.locked()
+	b.Expect(64<<20, 4096, 100) // the last takes a page
+	b.expected -= 64 << 20      // asked for, and refused
+	want := func() string { return fmt.Sprintf("needs %d KiB in all", (b.locked()+64<<20+2*4096)>>10) }
+	if s := b.memlock(64 << 20); !strings.Contains(s, want()) {
+		t.Errorf("%q: does not say %q", s, want())
+	}
+	other, err := unix.Mmap(-1, 0, 32<<10, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANON)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Munmap(other)
+	if err := unix.Mlock(other); err != nil {
+		t.Skipf("nothing can be locked here: %v", err)
+	}
+	if now := b.locked(); now != before+32<<10 {
+		t.Errorf("%d bytes are locked after 32 KiB more, %d before", now, before)
+	}
+	if s := b.memlock(64 << 20); !strings.Contains(s, want()) {
+		t.Errorf("%q: does not say %q", s, want())
+	}
+	b.Expect(4096)
+	if b.expected != 4096 {
+		t.Errorf("%d bytes are expected, want those said last", b.expected)
 	}
 }

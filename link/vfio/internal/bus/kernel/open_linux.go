@@ -29,6 +29,8 @@ type Bus struct {
 	bars    map[int]*bar
 	extents []extent
 	sparse  []*reservation
+	// expected is what Expect was told and has not been asked for yet, bytes.
+	expected int
 }
 
 var _ bus.Bus = (*Bus)(nil)

@@ -46,6 +46,7 @@ func (b *Bus) Populate(iova uint64, size int) (huge bool, err error) {
 			return false, fmt.Errorf("%d bytes at %#x are mapped already: %w", n, at, unix.EEXIST)
 		}
 	}
+	b.expected = max(0, b.expected-wholePages(size))
 	size = r.whole(off, size)
 	if huge, err = r.region.Populate(off, size); err != nil {
 		return false, err
@@ -78,8 +79,7 @@ func (b *Bus) Discard(iova uint64, size int) error {
 
 // whole rounds the last piece of a region up to its end, which is a page's.
 func (r *reservation) whole(off, size int) int {
-	page := unix.Getpagesize()
-	return min((size+page-1)&^(page-1), len(r.region.Bytes())-off)
+	return min(wholePages(size), len(r.region.Bytes())-off)
 }
 
 // reserved is the reservation that some addresses belong to, and where they are in it.
