@@ -64,8 +64,12 @@ func (s *Server) frontCache(context.Context, *struct{}) (*FrontCache, error) {
 	return out, nil
 }
 
+// limitedBroadcast is everybody on a wire (RFC 919).
+var limitedBroadcast = netip.AddrFrom4([4]byte{255, 255, 255, 255})
+
 // leavesBy checks that the way to an address is by the port that a client
-// named; "": it named none.
+// named; "": it named none. Broadcast and groups are on every port, whichever of
+// them a route would take.
 func (s *Server) leavesBy(addr netip.Addr, name string) error {
 	if name == "" {
 		return nil
@@ -73,6 +77,9 @@ func (s *Server) leavesBy(addr netip.Addr, name string) error {
 	want, err := s.portOf(name)
 	if err != nil {
 		return err
+	}
+	if addr == limitedBroadcast || addr.IsMulticast() {
+		return nil
 	}
 	if via, err := s.stack.RouteTo(addr); err == nil && via != want {
 		return fmt.Errorf("control: the route to %v leads over port %s, not %s: %w: leave the interface out, or change the routes", addr, via.Name(), want.Name(), syscall.ENODEV)

@@ -158,6 +158,30 @@ func TestDisableAndEnable(t *testing.T) {
 	}
 }
 
+// TestBroadcastOnAPort: "broadcast" is everybody on the port that is named, be it
+// the one that the routes would take or not; a host is behind one port alone.
+func TestBroadcastOnAPort(t *testing.T) {
+	c := rig(t)
+	for _, name := range []string{"eth0.42", "eth0"} {
+		if _, err := run(t, c, evlnet.Options{Enable: true, Interface: name}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, host := range []string{"broadcast", "255.255.255.255", "239.1.2.3"} {
+		for _, name := range []string{"", "eth0", "eth0.42"} {
+			if out, err := run(t, c, evlnet.Options{Solicit: host, Interface: name}); out != "" || err != nil {
+				t.Errorf("%s on %q: %q, %v", host, name, out, err)
+			}
+		}
+		if _, err := run(t, c, evlnet.Options{Solicit: host, Interface: "eth0.43"}); !errors.Is(err, syscall.ENODEV) {
+			t.Errorf("%s on a port that is not enabled: %v", host, err)
+		}
+	}
+	if _, err := run(t, c, evlnet.Options{Solicit: "10.0.0.2", Interface: "eth0.42"}); !errors.Is(err, syscall.ENODEV) {
+		t.Errorf("a host on a port that does not lead to it: %v", err)
+	}
+}
+
 func TestFailures(t *testing.T) {
 	c := rig(t)
 	if _, err := run(t, c, evlnet.Options{Enable: true, Interface: "eth0"}); err != nil {
