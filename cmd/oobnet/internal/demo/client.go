@@ -1,6 +1,7 @@
 package demo
 
 import (
+	"context"
 	"encoding/binary"
 	"net/netip"
 	"sync/atomic"
@@ -31,12 +32,12 @@ type client struct {
 
 // startClient opens the port, and a connected socket: it is told when there is
 // no server at the peer.
-func startClient(s *side, o *Options, peer netip.Addr) (*client, error) {
+func startClient(ctx context.Context, s *side, o *Options, peer netip.Addr) (*client, error) {
 	c := &client{
 		side: s, to: netip.AddrPortFrom(peer, o.Port), data: make([]byte, o.Size),
 		period: int64(o.Period), manual: o.Poll == link.Manual,
 	}
-	if err := s.enable(o); err != nil {
+	if err := s.enable(ctx, o); err != nil {
 		return nil, err
 	}
 	var err error

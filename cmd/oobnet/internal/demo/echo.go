@@ -1,6 +1,7 @@
 package demo
 
 import (
+	"context"
 	"net/netip"
 	"sync/atomic"
 
@@ -30,7 +31,7 @@ func (t *tally) fail(err error) {
 
 // startEcho opens the server's socket, and then the port: who finds the
 // address finds the socket. In manual mode nothing moves until somebody polls.
-func startEcho(s *side, o *Options) (*echo, error) {
+func startEcho(ctx context.Context, s *side, o *Options) (*echo, error) {
 	e := &echo{side: s}
 	var err error
 	local := netip.AddrPortFrom(netip.IPv4Unspecified(), o.Port)
@@ -38,7 +39,7 @@ func startEcho(s *side, o *Options) (*echo, error) {
 	if err != nil {
 		return nil, err
 	}
-	return e, s.enable(o)
+	return e, s.enable(ctx, o)
 }
 
 func (e *echo) answer(d udp.Datagram) {

@@ -59,7 +59,7 @@ type mark struct{ packets, objects uint64 }
 func (r *run) exchange(ctx context.Context, cs, ss *side) (*Report, error) {
 	var err error
 	if ss != nil {
-		if r.echo, err = startEcho(ss, r.o); err != nil {
+		if r.echo, err = startEcho(ctx, ss, r.o); err != nil {
 			return nil, err
 		}
 		if r.o.Poll == link.Manual {
@@ -71,7 +71,7 @@ func (r *run) exchange(ctx context.Context, cs, ss *side) (*Report, error) {
 		if !r.o.onNIC() {
 			peer = memoryServer.Addr()
 		}
-		if r.client, err = startClient(cs, r.o, peer); err != nil {
+		if r.client, err = startClient(ctx, cs, r.o, peer); err != nil {
 			return nil, err
 		}
 		if err := solicit(ctx, cs, peer, r.client.manual); err != nil {

@@ -1,12 +1,14 @@
 package demo
 
 import (
+	"context"
 	"errors"
 	"net/netip"
 	"sync/atomic"
 	"syscall"
 	"time"
 
+	"github.com/oobnet/oobnet/cmd/oobnet/internal/carrier"
 	"github.com/oobnet/oobnet/link"
 	"github.com/oobnet/oobnet/link/loopback"
 	"github.com/oobnet/oobnet/proto/udp"
@@ -81,8 +83,12 @@ func newSide(l link.Link, addr netip.Prefix, o *Options) (*side, error) {
 	return s, nil
 }
 
-// enable makes the port: from then on the stack answers to its address.
-func (s *side) enable(o *Options) error {
+// enable makes the port, when the wire is there: from then on the stack answers to
+// its address.
+func (s *side) enable(ctx context.Context, o *Options) error {
+	if err := carrier.Await(ctx, s.device, carrier.Limit); err != nil {
+		return err
+	}
 	_, err := s.device.EnablePort(&stack.PortConfig{VLAN: o.VLAN, Addrs: []netip.Prefix{s.addr}})
 	return err
 }
