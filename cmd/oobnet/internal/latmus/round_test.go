@@ -15,7 +15,7 @@ func byHand(t *testing.T, o Options) *run {
 	t.Helper()
 	leaktest.Check(t)
 	o.switches = involuntary
-	w, err := openWire(&o)
+	w, err := openWire(t.Context(), &o)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -28,7 +28,7 @@ func Run(ctx context.Context, o Options) (report *Report, err error) {
 		o.switches = involuntary
 	}
 	defer spareProcs()()
-	w, err := openWire(&o)
+	w, err := openWire(ctx, &o)
 	if err != nil {
 		return nil, err
 	}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/oobnet/oobnet/arp"
+	"github.com/oobnet/oobnet/cmd/oobnet/internal/carrier"
 	"github.com/oobnet/oobnet/link"
 	"github.com/oobnet/oobnet/proto/udp"
 	"github.com/oobnet/oobnet/stack"
@@ -23,7 +24,7 @@ type side struct {
 
 // newSide attaches the link, which is its own from then on, errors included. cpu
 // is for the threads of the device.
-func newSide(l link.Link, addr netip.Prefix, cpu int, o *Options) (*side, error) {
+func newSide(ctx context.Context, l link.Link, addr netip.Prefix, cpu int, o *Options) (*side, error) {
 	if o.wrap != nil {
 		l = o.wrap(l)
 	}
@@ -40,6 +41,9 @@ func newSide(l link.Link, addr netip.Prefix, cpu int, o *Options) (*side, error)
 	s := &side{addr: addr, stack: st, manual: o.Poll == link.Manual}
 	if s.device, err = st.Attach(l, cfg); err != nil {
 		return nil, errors.Join(err, st.Close(), l.Close())
+	}
+	if err = carrier.Await(ctx, s.device, carrier.Limit); err != nil {
+		return nil, errors.Join(err, st.Close())
 	}
 	if _, err = s.device.EnablePort(&stack.PortConfig{VLAN: o.VLAN, Addrs: []netip.Prefix{addr}}); err != nil {
 		return nil, errors.Join(err, st.Close())

@@ -30,7 +30,7 @@ func TestSwitchesOfTheKernelsTurn(t *testing.T) {
 		return int64(r.party.other.sent.Load())
 	}
 	var err error
-	if r.wire, err = openWire(&o); err != nil {
+	if r.wire, err = openWire(t.Context(), &o); err != nil {
 		t.Fatal(err)
 	}
 	r.near, r.far, r.tally = r.wire.near, r.wire.far, newTally(&o)

@@ -1,6 +1,7 @@
 package latmus
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -21,7 +22,7 @@ var (
 
 // openVeth makes two namespaces with a veth pair between them, a stack at each
 // end, and the same once more for the kernel's sockets.
-func (w *wire) openVeth(o *Options) error {
+func (w *wire) openVeth(ctx context.Context, o *Options) error {
 	stacks, err := w.pair(&netns.Config{AddrB: floodAddr})
 	if err != nil {
 		return err
@@ -29,10 +30,10 @@ func (w *wire) openVeth(o *Options) error {
 	if err := stacks.B.AddNeighbour(nearAddr.Addr(), stacks.A.MAC); err != nil {
 		return err
 	}
-	if w.near, err = vethSide(stacks.A, nearAddr, o.CPU, o); err != nil {
+	if w.near, err = vethSide(ctx, stacks.A, nearAddr, o.CPU, o); err != nil {
 		return err
 	}
-	if w.far, err = vethSide(stacks.B, farAddr, o.PeerCPU, o); err != nil {
+	if w.far, err = vethSide(ctx, stacks.B, farAddr, o.PeerCPU, o); err != nil {
 		return err
 	}
 	stages := []flooded{{stacks.B, nearAddr.Addr()}}
@@ -76,7 +77,7 @@ func (w *wire) pair(cfg *netns.Config) (*netns.Wire, error) {
 	return p, nil
 }
 
-func vethSide(h *netns.Host, addr netip.Prefix, cpu int, o *Options) (*side, error) {
+func vethSide(ctx context.Context, h *netns.Host, addr netip.Prefix, cpu int, o *Options) (*side, error) {
 	var l link.Link
 	err := h.DoErr(func() (err error) {
 		l, err = afxdp.Open(h.IfName, nil)
@@ -85,7 +86,7 @@ func vethSide(h *netns.Host, addr netip.Prefix, cpu int, o *Options) (*side, err
 	if err != nil {
 		return nil, fmt.Errorf("--veth: %w", err)
 	}
-	return newSide(l, addr, cpu, o)
+	return newSide(ctx, l, addr, cpu, o)
 }
 
 // dialPair makes two sockets of the kernel's, one at each end.

@@ -1,6 +1,7 @@
 package latmus
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -38,16 +39,16 @@ type wire struct {
 }
 
 // openWire opens what the options name.
-func openWire(o *Options) (*wire, error) {
+func openWire(ctx context.Context, o *Options) (*wire, error) {
 	w := &wire{}
 	var err error
 	switch {
 	case o.Veth:
-		err = w.openVeth(o)
+		err = w.openVeth(ctx, o)
 	case o.Interface != "":
-		err = w.openInterface(o)
+		err = w.openInterface(ctx, o)
 	default:
-		err = w.openMemory(o)
+		err = w.openMemory(ctx, o)
 	}
 	if err != nil {
 		return nil, errors.Join(err, w.close())
@@ -55,7 +56,7 @@ func openWire(o *Options) (*wire, error) {
 	return w, nil
 }
 
-func (w *wire) openMemory(o *Options) error {
+func (w *wire) openMemory(ctx context.Context, o *Options) error {
 	a, b, err := loopback.Pair(nil)
 	if err != nil {
 		return err
@@ -72,14 +73,14 @@ func (w *wire) openMemory(o *Options) error {
 	}
 	// The peer sends what the near side has to answer by ICMP.
 	w.floods = func() ([]func(), error) { return stackFlood(w.far, w.near.addr.Addr()) }
-	if w.near, err = newSide(a, nearAddr, o.CPU, o); err != nil {
+	if w.near, err = newSide(ctx, a, nearAddr, o.CPU, o); err != nil {
 		return errors.Join(err, b.Close())
 	}
-	w.far, err = newSide(b, farAddr, o.PeerCPU, o)
+	w.far, err = newSide(ctx, b, farAddr, o.PeerCPU, o)
 	return err
 }
 
-func (w *wire) openInterface(o *Options) error {
+func (w *wire) openInterface(ctx context.Context, o *Options) error {
 	l, err := w.openLink(o)
 	if err != nil {
 		return fmt.Errorf("%w: or leave -i out to measure in memory", err)
@@ -93,7 +94,7 @@ func (w *wire) openInterface(o *Options) error {
 	}
 	// Its answers come to our in-band stage, too.
 	w.floods = func() ([]func(), error) { return stackFlood(w.near, o.Peer) }
-	w.near, err = newSide(l, o.Addr, o.CPU, o)
+	w.near, err = newSide(ctx, l, o.Addr, o.CPU, o)
 	return err
 }
 
