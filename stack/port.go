@@ -209,10 +209,8 @@ func (p *Port) Disable() error {
 		return nil
 	}
 	close(p.disabled)
+	p.tellTaps()
 	s.removePort(p)
-	for _, t := range s.Taps() {
-		t.Disabled(p)
-	}
 	return nil
 }
 

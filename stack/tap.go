@@ -27,9 +27,11 @@ type Tap interface {
 	// thread, if the tap asked for them: with their tags and checksums, which are
 	// not left to the device then. They are to be read, not kept.
 	Sent(d *Device, frames []link.Frame)
-	// Disabled is told that a port is no more. The stack's lock is held: it
-	// must not call the control path.
-	Disabled(p *Port)
+	// Disabled is told that a port is no more, and returns what the tap asks for
+	// of its device from now on, as it would by Device.Watch; nil: what it asked
+	// for before, without the port's EtherTypes. The stack's lock is held: it must
+	// not call the control path.
+	Disabled(p *Port) *Watch
 	// Purge gives back all buffers of a device that is closing.
 	Purge(d *Device)
 	// Close ends all of the tap's sockets. Called once, by Stack.Close.
@@ -146,6 +148,16 @@ func (ws *watchers) with(t Tap, w *Watch) *watchers {
 	}
 	n.wantSent = slices.ContainsFunc(n.list, func(o watcher) bool { return o.watch.Sent })
 	return n
+}
+
+// tellTaps tells the taps that a port is no more, and notes what they want from
+// now on; the link is not told. Under the stack's mutex.
+func (p *Port) tellTaps() {
+	for _, t := range p.dev.stack.Taps() {
+		if w := t.Disabled(p); w != nil {
+			p.dev.watchers.Store(p.dev.watchers.Load().with(t, w))
+		}
+	}
 }
 
 // unwatch ends what taps watch on a VLAN: it ends with the VLAN's port. Under

@@ -24,6 +24,7 @@ type testTap struct {
 	sent     [][]byte
 	held     []uint32 // taken, or copies
 	disabled []*stack.Port
+	after    *stack.Watch // what it wants when a port has ended
 	closed   int
 }
 
@@ -45,8 +46,12 @@ func (t *testTap) Sent(d *stack.Device, frames []link.Frame) {
 	}
 }
 
-func (t *testTap) Disabled(p *stack.Port) { t.disabled = append(t.disabled, p) }
-func (t *testTap) Close()                 { t.closed++ }
+func (t *testTap) Close() { t.closed++ }
+
+func (t *testTap) Disabled(p *stack.Port) *stack.Watch {
+	t.disabled = append(t.disabled, p)
+	return t.after
+}
 
 func (t *testTap) Purge(d *stack.Device) {
 	for _, index := range t.held {
@@ -268,6 +273,26 @@ func TestWatchOfAPort(t *testing.T) {
 			t.Error("the tap was not told")
 		}
 	}
+	// What the tap says then takes the place of all that it asked for.
+	p, err := h.Device.EnablePort(vlan)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := h.Device.Watch(tap, types(100, testEtherType)); err != nil {
+		t.Fatal(err)
+	}
+	tap.after = types(0, testEtherType)
+	if err := p.Disable(); err != nil || len(l.lastClaims().EtherTypes) != 1 || l.lastClaims().EtherTypes[0].VLAN != 0 {
+		t.Errorf("claims %v, %v", l.lastClaims(), err)
+	}
+	tap.after = new(stack.Watch)
+	if p, err = h.Device.EnablePort(vlan); err == nil {
+		err = p.Disable()
+	}
+	if err != nil || len(l.lastClaims().EtherTypes) != 0 {
+		t.Errorf("claims %v of a tap that wants nothing more, %v", l.lastClaims(), err)
+	}
+	tap.after = nil
 	if _, err := h.Device.EnablePort(vlan); err != nil || claimed() {
 		t.Errorf("claims %v of a port that nobody watches, %v", l.lastClaims(), err)
 	}

@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -267,6 +268,43 @@ func (l *claimed) Select(c *link.Claims) error {
 }
 
 func (l *claimed) last() *link.Claims { return l.claims.Load() }
+
+// TestPortEndsMembership: what the sockets of a port had joined goes with the
+// port, and what others have stays; a socket that is still open holds nothing.
+func TestPortEndsMembership(t *testing.T) {
+	leaktest.Check(t)
+	la, lb, err := loopback.Pair(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { lb.Close() })
+	a := stacktest.On(t, &claimed{Link: la}, netip.PrefixFrom(stacktest.AddrA, 24), nil)
+	p := onVLAN(t, a, "10.1.0.1/24")
+	going, staying := listen(t, p, etherCAT, nil), listen(t, a.Port, etherCAT, nil)
+	others := group
+	others[5]++
+	for _, err := range []error{going.SetPromiscuous(true), going.JoinGroup(group), going.JoinGroup(others), staying.JoinGroup(others)} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	claims := a.Link.(*claimed)
+	if c := claims.last(); !c.Promiscuous || len(c.Groups) != 2 || len(c.EtherTypes) != 2 {
+		t.Fatalf("claimed: %+v", c)
+	}
+	if err := p.Disable(); err != nil {
+		t.Fatal(err)
+	}
+	if c := claims.last(); c.Promiscuous || !slices.Equal(c.Groups, []link.MAC{others}) || len(c.EtherTypes) != 1 {
+		t.Errorf("claimed without the port: %+v", c)
+	}
+	if err := staying.LeaveGroup(others); err != nil || len(claims.last().Groups) != 0 {
+		t.Errorf("claimed after the other has left: %+v, %v", claims.last(), err)
+	}
+	if err := going.Close(); err != nil {
+		t.Error(err)
+	}
+}
 
 // TestPortsComeAndGo beside sockets that open and close on another port: no
 // claim of a port that is gone is left.

@@ -67,7 +67,8 @@ func (c *Conn) SetPriority(p int) error {
 // JoinGroup asks the device to receive an Ethernet multicast group. What the
 // device lets through, every socket of the EtherType sees, member or not, as
 // with the packet sockets of Linux: joining is for devices that filter. It
-// counts: as many LeaveGroups undo it, or Close. EINVAL if it is no group.
+// counts: as many LeaveGroups undo it, or Close, or the end of the port. EINVAL if
+// it is no group.
 func (c *Conn) JoinGroup(group link.MAC) error {
 	if group[0]&1 == 0 {
 		return c.opError("join", nil, fmt.Errorf("%v: %w: a group has the lowest bit of its first byte set", net.HardwareAddr(group[:]), syscall.EINVAL))
@@ -99,7 +100,8 @@ func (c *Conn) leave(group link.MAC) bool {
 }
 
 // SetPromiscuous makes the socket see frames to other stations too, and asks the
-// device for them, for as long as any socket of the device wants them.
+// device for them, for as long as any socket of the device wants them: until each
+// takes it back, closes, or loses its port.
 func (c *Conn) SetPromiscuous(on bool) error {
 	before := c.promiscuous.Load()
 	return c.changeMembership("set", func() { c.promiscuous.Store(on) }, func() { c.promiscuous.Store(before) })

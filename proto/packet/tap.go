@@ -221,8 +221,9 @@ func (t *tap) publish(d *stack.Device) {
 	t.rosters.Put(deviceKey(d), r)
 }
 
-// Disabled ends the sockets of a port. The stack's lock is held.
-func (t *tap) Disabled(p *stack.Port) {
+// Disabled ends the sockets of a port, and with them what they have joined: the
+// device is told what the others want. The stack's lock is held.
+func (t *tap) Disabled(p *stack.Port) *stack.Watch {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.ends++
@@ -232,6 +233,7 @@ func (t *tap) Disabled(p *stack.Port) {
 		}
 	}
 	t.publish(p.Device())
+	return t.watch(p.Device())
 }
 
 // Purge gives back the buffers of a device that is closing, and ends its analysers.
