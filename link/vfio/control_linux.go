@@ -158,10 +158,12 @@ func (l *Link) Features() (supported, on Features) {
 }
 
 // SetFeatures switches features: those in on go on, all others off. Frames on
-// their way go as they were: so VLANStrip, VLANInsert, RXTime, TXTime and Loopback,
-// which change what the frames on the rings are, are switched before Attach only,
-// and later the error is link.ErrNotSupported. What Capabilities say is what Open
-// switched on: a stack that relies on it should not be surprised.
+// their way go as they were. So VLANStrip, VLANInsert, RXTime, TXTime and Loopback,
+// which change what the frames on the rings are, are switched before Attach only;
+// later the error is link.ErrNotSupported. Of frames that have come and are not
+// received yet RXChecksum may hold as before or as now: it adds a verdict, and
+// changes no frame. What Capabilities say is what Open switched on: a stack that
+// relies on it should not be surprised.
 func (l *Link) SetFeatures(on Features) error {
 	return l.change(func() error {
 		if err := l.dev.SetFeatures(on); err != nil {
