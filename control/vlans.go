@@ -32,7 +32,7 @@ func (s *Server) setVLANs(ctx context.Context, in *VLANs) (*VLANs, error) {
 		return nil, err
 	}
 	defer done()
-	ids, err := parseIDs(in.IDs)
+	ids, err := ParseVLANs(in.IDs)
 	if err != nil {
 		return nil, err
 	}
@@ -101,8 +101,10 @@ func (s *Server) vlanRules() (filter.Filter, error) {
 	return rules, nil
 }
 
-// parseIDs reads a list of VLAN ids as the kernel writes bitmaps: 42-45,100.
-func parseIDs(text string) (ids []uint16, err error) {
+// ParseVLANs reads a list of VLAN ids as [VLANs] has it and the kernel writes
+// bitmaps: 42-45,100; "": none. They come in order, each once. Errors are an *Error
+// and wrap EINVAL.
+func ParseVLANs(text string) (ids []uint16, err error) {
 	if text == "" {
 		return nil, nil
 	}
@@ -124,7 +126,7 @@ func parseIDs(text string) (ids []uint16, err error) {
 	return slices.Compact(ids), nil
 }
 
-// formatIDs is the reverse of parseIDs.
+// formatIDs is the reverse of ParseVLANs.
 func formatIDs(ids []uint16) string {
 	var parts []string
 	for i := 0; i < len(ids); {

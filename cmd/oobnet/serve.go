@@ -42,7 +42,9 @@ no ports until somebody enables one. A config is YAML:
 A port with enable: false is not enabled at the start; what the config has for it
 waits for "oobnet net -ei eth1.42". A device that is opened again has its filter
 again, and a port its routes and neighbors. Paths are seen from the config's folder,
-that of a filter's object from objects, if there is such a folder.
+that of a filter's object from objects, if there is such a folder. mode and
+zero_copy are AF_XDP's, max_pool_size and max_rx_buffers VFIO's. --check reads the
+files that the config names, too; whether interfaces are there, the start sees.
 
 No service answers what comes from a service's port, of these or below 1024: of
 two that answer each other one forged datagram would make a flood.`,

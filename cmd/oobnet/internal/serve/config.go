@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/oobnet/oobnet/arp"
+	"github.com/oobnet/oobnet/link/afxdp"
 	"github.com/oobnet/oobnet/stack"
 )
 
@@ -52,7 +53,8 @@ type Device struct {
 	Watchdog   time.Duration `yaml:"watchdog"`
 	Filter     *Filter       `yaml:"filter"`
 
-	cfg stack.DeviceConfig // what of this is the stack's
+	cfg   stack.DeviceConfig // what of this is the stack's
+	afxdp afxdp.Config       // and AF_XDP's
 }
 
 // Filter that a device begins with, whenever it is opened: an object or rules.

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/oobnet/oobnet/link"
+	"github.com/oobnet/oobnet/link/afxdp"
 	"github.com/oobnet/oobnet/stack"
 )
 
@@ -38,7 +39,7 @@ devices:
     prefault: true
     watchdog: 100us
     filter: {object: verdict.o, section: oobnet}
-  0000:02:00.0: {}
+  0000:02:00.0: {queues: 4, max_pool_size: 8192, max_rx_buffers: 4096}
 ports:
   eth1: {addresses: [192.0.2.1/24, 192.0.2.7/24]}
   eth1.42: {addresses: [198.51.100.1/24], mtu: 1400, enable: false}
@@ -61,6 +62,13 @@ func TestWholeConfig(t *testing.T) {
 	if d.Kind != "afxdp" || c.Devices["0000:02:00.0"].Kind != "vfio" || d.cfg.PoolSize != 4096 || d.cfg.Poll != link.BlockTimeout(5*time.Millisecond) ||
 		d.cfg.Queueing != stack.StrictPriority || !slices.Equal(d.cfg.RXCPUs, []int{2, 3}) || d.cfg.Watchdog != 100*time.Microsecond || !d.cfg.LockMemory {
 		t.Errorf("device %+v", d)
+	}
+	if d.afxdp != (afxdp.Config{Queues: 2, Mode: afxdp.Native, ZeroCopy: afxdp.ZeroCopyOff}) {
+		t.Errorf("link %+v", d.afxdp)
+	}
+	nic := c.Devices["0000:02:00.0"]
+	if got := nic.vfio(nil); got.Queues != 4 || nic.cfg.MaxPoolSize != 8192 || nic.cfg.MaxRXBuffers != 4096 {
+		t.Errorf("NIC %+v, %+v", got, nic)
 	}
 	if p := c.Ports["eth1.42"]; p.cfg.VLAN != 42 || p.cfg.MTU != 1400 || p.atStart() || !slices.Equal(p.cfg.Addrs, []netip.Prefix{netip.MustParsePrefix("198.51.100.1/24")}) {
 		t.Errorf("port %+v", p)
@@ -97,8 +105,28 @@ func TestBadConfigs(t *testing.T) {
 		"queues":             {"devices:\n  eth1: {queues: -1}\n", ":2: devices.eth1.queues: ", "0 for all"},
 		"priority":           {"devices:\n  eth1: {priority: 100}\n", ":2: devices.eth1.priority: ", "1 to 99"},
 		"CPU":                {"devices:\n  eth1: {rx_cpus: [0, -2]}\n", ":2: devices.eth1.rx_cpus[1]: ", "no CPU"},
-		"mode":               {"devices:\n  eth1: {mode: fast}\n", ":2: devices.eth1: ", "native"},
-		"zero copy":          {"devices:\n  eth1: {zero_copy: maybe}\n", ":2: devices.eth1: ", "require"},
+		"mode":               {"devices:\n  eth1: {mode: fast}\n", ":2: devices.eth1.mode: ", "native"},
+		"zero copy":          {"devices:\n  eth1: {zero_copy: maybe}\n", ":2: devices.eth1.zero_copy: ", "require"},
+		"generic zero copy":  {"devices:\n  eth1: {mode: generic, zero_copy: require}\n", ":2: devices.eth1.zero_copy: ", "copies"},
+		"AF_XDP's memory":    {"devices:\n  eth1:\n    max_pool_size: 4096\n", ":3: devices.eth1.max_pool_size: ", "fixed"},
+		"AF_XDP's RX memory": {"devices:\n  eth1:\n    max_rx_buffers: 4096\n", ":3: devices.eth1.max_rx_buffers: ", "fixed"},
+		"AF_XDP's buffers":   {"devices:\n  eth1: {buffer_size: 8192}\n", ":2: devices.eth1.buffer_size: ", "4096"},
+		"small buffers":      {"devices:\n  eth1: {buffer_size: 1024}\n", ":2: devices.eth1.buffer_size: ", "2048"},
+		"less than at once":  {"devices:\n  0000:02:00.0: {max_pool_size: 1024}\n", ":2: devices.0000:02:00.0.max_pool_size: ", "2048"},
+		"less RX":            {"devices:\n  0000:02:00.0: {max_rx_buffers: 512}\n", ":2: devices.0000:02:00.0.max_rx_buffers: ", "1024"},
+		"NIC by AF_XDP":      {"devices:\n  0000:02:00.0: {kind: afxdp}\n", ":2: devices.0000:02:00.0.kind: ", "interfaces"},
+		"NIC's mode":         {"devices:\n  0000:02:00.0:\n    queues: 1\n    mode: native\n", ":4: devices.0000:02:00.0.mode: ", "afxdp"},
+		"NIC's zero copy":    {"devices:\n  0000:02:00.0: {zero_copy: \"off\"}\n", ":2: devices.0000:02:00.0.zero_copy: ", "afxdp"},
+		"watchdog":           {"devices:\n  eth1: {watchdog: -1s}\n", ":2: devices.eth1.watchdog: ", "duration"},
+		"rules":              {"devices:\n  eth1:\n    filter:\n      rules: accept nonsense\n", ":4: devices.eth1.filter.rules: ", "nonsense"},
+		"rules' section":     {"devices:\n  eth1: {filter: {rules: accept, section: a}}\n", ":2: devices.eth1.filter.section: ", "no sections"},
+		"rules' function":    {"devices:\n  eth1: {filter: {rules: accept, function: a}}\n", ":2: devices.eth1.filter.function: ", "no functions"},
+		"VLANs":              {"socket: a\nvlans: 1\n", ":2: vlans: ", "2 to 4094"},
+		"VLANs backwards":    {"vlans: 45-42\n", ":1: vlans: ", "42-45,100"},
+		"group's MAC":        {"neighbors:\n- {address: 192.0.2.2, mac: \"01:00:5e:00:00:01\"}\n", ":2: neighbors[0].mac: ", "one station"},
+		"no MAC":             {"neighbors:\n- {address: 192.0.2.2, mac: \"00:00:00:00:00:00\"}\n", ":2: neighbors[0].mac: ", "one station"},
+		"group's address":    {"ports:\n  eth1: {addresses: [224.0.0.1/24]}\n", ":2: ports.eth1.addresses[0]: ", "one station"},
+		"small MTU":          {"ports:\n  eth1: {mtu: 67}\n", ":2: ports.eth1.mtu: ", "68"},
 		"poll":               {"devices:\n  eth1: {poll: manual}\n", ":2: devices.eth1.poll: ", "adaptive"},
 		"queueing":           {"devices:\n  eth1: {queueing: fair}\n", ":2: devices.eth1.queueing: ", "fifo"},
 		"filter":             {"devices:\n  eth1:\n    filter: {section: a}\n", ":3: devices.eth1.filter: ", "either"},

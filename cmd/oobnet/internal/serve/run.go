@@ -60,21 +60,20 @@ func (l *lines) say(format string, args ...any) {
 func (l *lines) fault(err error) { l.say("%v", err) }
 
 // openAFXDP opens the link of a device.
-func openAFXDP(d Device, name string) (link.Link, error) {
-	cfg, err := d.afxdp()
-	if err != nil {
-		return nil, err
-	}
-	return afxdp.Open(name, cfg)
+func openAFXDP(d Device, name string) (link.Link, error) { return afxdp.Open(name, &d.afxdp) }
+
+// openVFIO is openAFXDP for a NIC that VFIO has; what happens to it goes to lines.
+func openVFIO(d Device, name string, l *lines) (link.Link, error) {
+	return vfio.Open(name, d.vfio(l.fault))
 }
 
-// openVFIO is openAFXDP for a NIC that VFIO has.
-func openVFIO(_ Device, name string, l *lines) (link.Link, error) {
-	return vfio.Open(name, &vfio.Config{OnEvent: func(e vfio.Event) {
+// vfio is what of a device's config is VFIO's.
+func (d *Device) vfio(fault func(error)) *vfio.Config {
+	return &vfio.Config{Queues: d.Queues, OnEvent: func(e vfio.Event) {
 		if e.Err != nil {
-			l.fault(e.Err)
+			fault(e.Err)
 		}
-	}})
+	}}
 }
 
 // apply does what the config says, through the socket, as anybody else would. What
