@@ -139,8 +139,13 @@ func TestIxgbe(t *testing.T) {
 		if !vmtest.NeedsModels(g.card.model) {
 			t.Errorf("%v is none of ours", g)
 		}
+		var m matrix
+		strict := m.config(nil, g, nil).Strict
 		for _, s := range g.suites {
 			seen[s.name]++
+			if want := g.card.driver == "vfio-pci" && s.name != "ixgbe-dpdk"; strict != want {
+				t.Errorf("%v: its model is strict: %v; want that of our driver alone", g, strict)
+			}
 		}
 	}
 	for _, name := range []string{"cards", "vfio", "oracle", "ixgbe-linux", "ixgbe-trace", "ixgbe-dpdk"} {

@@ -19,6 +19,7 @@ type suite struct {
 	cards    []card   // with which it runs, each in a guest of its own; nil: without one
 	ports    int      // how many cards of the kind the guest has, each on a wire of its own; 0: 1
 	together bool     // those cards are functions of one device, in one IOMMU group
+	others   bool     // cards that VFIO has are driven by others' drivers, too
 	newer    bool     // by QEMU 11.1, whatever the card: see vmtest.Config
 	alone    bool     // in a guest of its own, while no other guest runs: it compares figures
 	programs []string // of the host, beside those that all guests have
@@ -95,7 +96,7 @@ var suites = []suite{
 	{name: "ixgbe-linux", packages: []string{"internal/vmtest/guestixgbe"}, timeout: 9 * time.Minute, modules: []string{"veth", "8021q"}, kernels: []string{"6.12"}, cards: ixgbeToKernel},
 	{
 		name: "ixgbe-dpdk", packages: []string{"internal/vmtest/guestdpdk"}, timeout: 9 * time.Minute, modules: []string{"8021q"},
-		kernels: []string{"6.12"}, cards: toDPDK, ports: 2, programs: guestdpdk.Programs(), pages: 64,
+		kernels: []string{"6.12"}, cards: toDPDK, ports: 2, others: true, programs: guestdpdk.Programs(), pages: 64,
 	},
 	{name: "cards", packages: []string{"internal/vmtest/guesttest"}, timeout: time.Minute, kernels: []string{"7.2"}, cards: append(toVFIO[:1:1], toKernel...)},
 }

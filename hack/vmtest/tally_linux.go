@@ -70,7 +70,8 @@ func (t *tally) score(g guest, report *vmtest.Report) (done int) {
 }
 
 // judge makes a row for each card that we model: what its driver did wrong is a
-// failure, whatever the tests have seen.
+// failure, whatever the tests have seen. Of ours that is all that the datasheet forbids:
+// see guest.ours.
 func (t *tally) judge(g guest, models []vmtest.Model) {
 	for _, one := range models {
 		for _, line := range one.Lines {

@@ -58,6 +58,9 @@ func startModel(ctx context.Context, cfg Config, dir, binary string, i int) (*mo
 		"-socket", cardSocket(dir, i), "-chip", c.Model, "-mac", cardMAC(i),
 		"-wire", cardWire(dir, i) + "," + peerWire(dir, i),
 	}
+	if cfg.Strict {
+		args = append(args, "-strict")
+	}
 	if cfg.Traces != "" {
 		args = append(args, "-trace", filepath.Join(cfg.Traces, fmt.Sprintf("%s-%s-%d.trace", c.Model, c.Driver, i)))
 	}

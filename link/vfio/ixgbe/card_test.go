@@ -69,7 +69,7 @@ func newModel(t testing.TB, device uint16) *card {
 	var err error
 	c.model, err = ixgbemodel.New(ixgbemodel.Config{
 		Chip: ixgbemodel.Chip(device), MAC: [6]byte{2, 0, 0, 0, 0, 1}, Memory: ixgbemodel.Flat(c.Bus),
-		Now: func() time.Duration { return c.now }, Transmit: func(f []byte) { c.sent = append(c.sent, f) },
+		Strict: true, Now: func() time.Duration { return c.now }, Transmit: func(f []byte) { c.sent = append(c.sent, f) },
 	})
 	if err != nil {
 		t.Fatal(err)

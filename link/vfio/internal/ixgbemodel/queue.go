@@ -217,11 +217,10 @@ func (d *Device) writeTail(q *queue, offset, value uint32, receives bool) {
 	base := offset - qTail
 	size := *d.reg(base + qLEN) / descriptorSize
 	q.settle(d.accesses)
-	const lateTail = "tail written after its queue was disabled"
 	const early = "tail written before ENABLE has been read back as set"
 	switch {
 	case value != 0 && size == 0 && q.past: // one processor resets while another still sends
-		d.tolerate(offset, enabling, lateTail)
+		d.tolerate(offset, enabling, LateTail)
 		return
 	case value >= size && value != 0:
 		d.violate(offset, ring, "tail beyond the ring")
@@ -229,7 +228,7 @@ func (d *Device) writeTail(q *queue, offset, value uint32, receives bool) {
 	case value != 0 && !q.seen && q.ready && !receives:
 		d.tolerate(offset, enabling, early)
 	case value != 0 && q.over: // Linux still refills on one processor, and stops on another
-		d.tolerate(offset, enabling, lateTail)
+		d.tolerate(offset, enabling, LateTail)
 	case value != 0 && !q.seen:
 		d.violate(offset, enabling, early)
 	}

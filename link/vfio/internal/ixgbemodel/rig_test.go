@@ -44,10 +44,15 @@ type rig struct {
 	lines   []bool
 }
 
-func newRig(t testing.TB, chip Chip) *rig {
+func newRig(t testing.TB, chip Chip) *rig { return newRigOf(t, Config{Chip: chip}) }
+
+// newStrict is newRig with a device that tolerates nothing.
+func newStrict(t testing.TB, chip Chip) *rig { return newRigOf(t, Config{Chip: chip, Strict: true}) }
+
+func newRigOf(t testing.TB, c Config) *rig {
 	r := &rig{t: t, memory: make(dram, 1<<16)}
 	d, err := New(Config{
-		Chip: chip, MAC: [6]byte{2, 0, 0, 0, 0, 1}, Memory: Flat(r.memory),
+		Chip: c.Chip, Strict: c.Strict, MAC: [6]byte{2, 0, 0, 0, 0, 1}, Memory: Flat(r.memory),
 		Interrupt: func(v int) { r.vectors = append(r.vectors, v) },
 		Transmit:  func(f []byte) { r.sent = append(r.sent, f) },
 		Line:      func(up bool) { r.lines = append(r.lines, up) },

@@ -26,9 +26,15 @@ func (d *Device) Violations() []Violation {
 	return slices.Clone(d.violations)
 }
 
+// LateTail is what is tolerated in any case: that a driver rings a queue's doorbell on
+// one processor while it stops the queue, or resets the device, on another. It means
+// nothing then. To wait for each other would take a lock for each batch.
+const LateTail = "tail written after its queue was disabled"
+
 // Tolerated returns what the datasheet forbids, but drivers in wide use do on
 // silicon nevertheless: each kind once, with the register where it was first
-// seen. It is for a new driver to avoid, and no proof against an old one.
+// seen. It is for a new driver to avoid, and no proof against an old one. Of a device
+// that is Strict it is LateTail, or nothing.
 func (d *Device) Tolerated() []Violation {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -55,6 +61,10 @@ func (d *Device) violate(offset uint32, section, what string) {
 }
 
 func (d *Device) tolerate(offset uint32, section, what string) {
+	if d.config.Strict && what != LateTail {
+		d.violate(offset, section, what)
+		return
+	}
 	if !slices.ContainsFunc(d.tolerated, func(v Violation) bool { return v.What == what }) {
 		d.tolerated = append(d.tolerated, Violation{offset, section, what})
 	}

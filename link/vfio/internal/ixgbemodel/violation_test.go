@@ -110,12 +110,18 @@ func TestTolerated(t *testing.T) {
 		r.Write32(c.offset, c.value)
 		r.Write32(c.offset, c.value)
 		r.tolerated(c.section, c.what)
+		r = newStrict(t, Chip82599)
+		r.start()
+		r.Write32(c.offset, c.value)
+		r.violated(c.section, c.what)
 	}
-	r := newRig(t, Chip82599)
-	r.start()
-	r.Write32(rxBlock+qDCTL, 0)
-	r.Write32(rxBlock+qTail, 3)
-	r.tolerated("4.6.7.1", "disabled")
+	var r *rig
+	for _, r = range []*rig{newRig(t, Chip82599), newStrict(t, Chip82599)} {
+		r.start()
+		r.Write32(rxBlock+qDCTL, 0)
+		r.Write32(rxBlock+qTail, 3)
+		r.tolerated("4.6.7.1", LateTail)
+	}
 	r = newRig(t, Chip82599)
 	r.start()
 	r.place(rxRing, 0, buffers, rxDD)

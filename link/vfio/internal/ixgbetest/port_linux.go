@@ -43,22 +43,17 @@ type Bus struct {
 	released atomic.Bool // set by Release
 }
 
-// lateTail is what the model says of a doorbell that a side of a queue rings while
-// the control path stops or resets the device: package driver allows it, since it
-// means nothing then.
-const lateTail = "tail written after its queue was disabled"
-
 // wake is what is added to an eventfd: not zero, which is all that counts.
 var wake = []byte{1, 0, 0, 0, 0, 0, 0, 0}
 
 // New makes a port with the address 02:00:00:00:00:number. When the test is over
-// the device must have seen nothing that its datasheet forbids.
+// the device, which is strict, must have seen nothing that its datasheet forbids.
 func New(t testing.TB, number byte, c Config) *Port {
 	t.Helper()
 	p := &Port{name: fmt.Sprintf("port %d", number)}
 	var err error
 	p.Device, err = ixgbemodel.New(ixgbemodel.Config{
-		Chip: c.Chip, MAC: [6]byte{2, 0, 0, 0, 0, number}, Memory: ixgbemodel.Flat(p), Now: c.Now,
+		Chip: c.Chip, MAC: [6]byte{2, 0, 0, 0, 0, number}, Memory: ixgbemodel.Flat(p), Now: c.Now, Strict: true,
 		Interrupt: p.interrupt, Transmit: p.transmit,
 	})
 	if err != nil {
@@ -68,11 +63,6 @@ func New(t testing.TB, number byte, c Config) *Port {
 	t.Cleanup(func() {
 		for _, v := range p.Violations() {
 			t.Errorf("%s: %v", p.name, v)
-		}
-		for _, v := range p.Tolerated() {
-			if v.What != lateTail {
-				t.Errorf("%s: against the datasheet, though others do it: %v", p.name, v)
-			}
 		}
 	})
 	return p

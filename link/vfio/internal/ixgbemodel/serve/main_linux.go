@@ -14,7 +14,7 @@
 //
 // It ends by SIGTERM or SIGINT, and then prints what the model has to say, a line
 // each: "violation ..." with how often it came, "tolerated ..." for what drivers in
-// wide use do all the same, "unmodelled ..." with the registers that
+// wide use do all the same (with -strict, for drivers of ours, a violation, too), "unmodelled ..." with the registers that
 // were written and have no life, "count ...".
 package main
 
@@ -36,7 +36,10 @@ import (
 )
 
 // options are the flags.
-type options struct{ socket, chip, mac, wire, trace string }
+type options struct {
+	socket, chip, mac, wire, trace string
+	strict                         bool
+}
 
 var chips = map[string]ixgbemodel.Chip{"82599": ixgbemodel.Chip82599, "x540": ixgbemodel.ChipX540}
 
@@ -47,6 +50,7 @@ func main() {
 	flag.StringVar(&o.mac, "mac", "52:54:00:00:01:01", "the card's address")
 	flag.StringVar(&o.wire, "wire", "", "paths of two datagram sockets, OWN,PEER: the first is made, frames go to the second")
 	flag.StringVar(&o.trace, "trace", "", "file for all accesses to registers")
+	flag.BoolVar(&o.strict, "strict", false, "tolerate nothing that the datasheet forbids, whoever does it")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, unix.SIGTERM)
 	defer stop()
@@ -84,7 +88,7 @@ func serve(ctx context.Context, o options, out io.Writer) (err error) {
 	var w *wire
 	memory := &later{}
 	c.model, err = ixgbemodel.New(ixgbemodel.Config{
-		Chip: chip, MAC: [6]byte(mac), Memory: memory, Trace: log.access,
+		Chip: chip, MAC: [6]byte(mac), Memory: memory, Trace: log.access, Strict: o.strict,
 		Interrupt: c.interrupt, Line: c.line,
 		Transmit: func(frame []byte) { w.send(frame) },
 	})

@@ -173,7 +173,7 @@ func TestServe(t *testing.T) {
 	var out bytes.Buffer
 	done := make(chan error, 1)
 	go func() {
-		done <- serve(ctx, options{at("card"), "x540", "02:00:00:00:00:01", at("own") + "," + at("peer"), at("trace")}, &out)
+		done <- serve(ctx, options{socket: at("card"), chip: "x540", mac: "02:00:00:00:00:01", wire: at("own") + "," + at("peer"), trace: at("trace")}, &out)
 	}()
 	for end := time.Now().Add(limit); ; time.Sleep(time.Millisecond) {
 		if _, err := os.Stat(at("own")); err == nil {
@@ -244,7 +244,7 @@ func TestWire(t *testing.T) {
 // TestBadOptions wants each refused, with nothing left behind.
 func TestBadOptions(t *testing.T) {
 	leaktest.Check(t)
-	good := options{filepath.Join(t.TempDir(), "card"), "82599", "02:00:00:00:00:01", "a,b", ""}
+	good := options{socket: filepath.Join(t.TempDir(), "card"), chip: "82599", mac: "02:00:00:00:00:01", wire: "a,b"}
 	for what, spoil := range map[string]func(*options){
 		"chip":    func(o *options) { o.chip = "x710" },
 		"address": func(o *options) { o.mac = "02:00" },
