@@ -44,7 +44,7 @@ var orders = []order{
 	{"ring and SRRCTL before RXDCTL.ENABLE (4.6.7)", before(write("SRRCTL", 0), write("RXDCTL", queueEN))},
 	{"RXCTRL.RXEN after the last RXDCTL.ENABLE (4.6.7)", last(write("RXDCTL", queueEN), write("RXCTRL", rxEN))},
 	{"DMATXCTL.TE before TXDCTL.ENABLE (4.6.8)", before(write("DMATXCTL", dmatxTE), write("TXDCTL", queueEN))},
-	{"MTQC with RTTDCS.ARBDIS set (8.2.3.9.16)", whileOn("MTQC", "RTTDCS", arbDIS)},
+	{"MTQC with RTTDCS.ARBDIS set (8.2.3.9.15)", whileOn("MTQC", "RTTDCS", arbDIS)},
 	{"SECRXCTRL.RX_DIS, and SECRXSTAT ready, before RXCTRL.RXEN (4.6.7)", before(read("SECRXSTAT", secReady), write("RXCTRL", rxEN))},
 	{"RXDCTL.ENABLE off reads as 0 before the rings go (4.6.7.1)", disabledReadBack},
 }
