@@ -120,29 +120,33 @@ func (d *device) programPHY() {
 	if v, ok := d.readPHY(phyPower); ok && v&phyLowPower != 0 {
 		d.writePHY(phyPower, v&^phyLowPower)
 	}
-	if d.speed != 0 {
-		d.advertise()
-	}
+	d.advertise()
 }
 
-// advertise has the PHY offer the speed asked for, or all, and negotiate.
+// advertise has the PHY offer the speed asked for, or all, and negotiate if it did
+// not: no reset of the NIC reaches what a process before this one asked of it.
 func (d *device) advertise() bool {
+	changed := false
 	for _, offer := range []struct {
 		at    phyRegister
 		bit   uint32
 		speed int
 	}{{phyAdvert10G, advert10G, 10000}, {phyAdvert1G, advert1G, 1000}, {phyAdvert, advert100M, 100}} {
-		v, ok := d.readPHY(offer.at)
-		v &^= offer.bit
+		was, ok := d.readPHY(offer.at)
+		v := was &^ offer.bit
 		if d.speed == 0 || d.speed == offer.speed {
 			v |= offer.bit
 		}
-		if !ok || !d.writePHY(offer.at, v) {
+		if !ok || v != was && !d.writePHY(offer.at, v) {
 			return false
 		}
+		changed = changed || v != was
 	}
 	v, ok := d.readPHY(phyAN)
-	return ok && d.writePHY(phyAN, v|phyRestartAN|phyEnableAN)
+	if ok && (changed || v&phyEnableAN == 0) {
+		return d.writePHY(phyAN, v|phyRestartAN|phyEnableAN)
+	}
+	return ok
 }
 
 // readPHY reads a register of the PHY, which is ours (8.2.3.22.11): first which one,

@@ -59,6 +59,42 @@ func TestSpeeds(t *testing.T) {
 	}
 }
 
+// TestSpeedEndsWithClose: who opens a NIC finds any speed again, whatever the process
+// before has asked for, and whether or not a reset has come to the PHY. What the PHY
+// offers already is not negotiated anew, which would take the wire down for seconds.
+func TestSpeedEndsWithClose(t *testing.T) {
+	for _, id := range []uint16{idFiber, idCopper} {
+		for what, reset := range map[string]func(*card){
+			"no reset of the bus":     func(*card) {},
+			"one that spares the PHY": func(c *card) { c.model.Reset() },
+		} {
+			card := newModel(t, id)
+			d, _ := card.start(driver.Config{Queues: 1})
+			if err := d.SetSpeed(1000); err != nil {
+				t.Fatal(err)
+			}
+			if err := d.Stop(); err != nil {
+				t.Fatal(err)
+			}
+			reset(card)
+			d, _ = card.start(driver.Config{Queues: 1})
+			if s := d.Status(); s.Speed != 10000 {
+				t.Errorf("%x, %s: opened again, the wire has %d Mbit/s", id, what, s.Speed)
+			}
+		}
+	}
+	card := newModel(t, idCopper)
+	d, _ := card.start(driver.Config{Queues: 1})
+	for range 2 {
+		if got := card.to(regMSRWD); len(got) != 0 {
+			t.Errorf("a PHY that offers all speeds is told %#x", got)
+		}
+		if err := d.SetSpeed(0); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 // TestLeftDark: a port whose laser is off, and a PHY that sleeps, as the kernel's
 // driver leaves them, come up.
 func TestLeftDark(t *testing.T) {

@@ -183,11 +183,11 @@ func (d *Device) SetLink(up bool) {
 	d.release()
 }
 
-// Reset is a reset from the bus.
+// Reset is a reset from the bus. What the X540's PHY was told it keeps: a driver cannot
+// rely on a reset of the function to reach it.
 func (d *Device) Reset() {
 	d.mu.Lock()
 	d.reset()
-	d.phy = maps.Clone(phyDefaults)
 	d.release()
 }
 
