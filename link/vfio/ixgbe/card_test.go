@@ -290,6 +290,24 @@ func TestStuck(t *testing.T) {
 	}
 }
 
+// TestHeldUp: a thread that loses its processor for longer than a wait may take, at
+// the first look, looks again before it gives the device up.
+func TestHeldUp(t *testing.T) {
+	card := newModel(t, idFiber)
+	next, looks := card.OnRead, 0
+	card.OnRead = func(offset uint32) uint32 {
+		v := next(offset)
+		if offset == driver.RegCTRL && v&driver.CtrlRST != 0 {
+			looks++
+			time.Sleep(150 * time.Millisecond) // the reset may take 100 ms
+		}
+		return v
+	}
+	if _, err := card.open(driver.Config{MTU: 1500}); err != nil || looks == 0 {
+		t.Errorf("%v, after %d looks at a reset that has not ended", err, looks)
+	}
+}
+
 // TestRefusals asks for what the NICs cannot do.
 func TestRefusals(t *testing.T) {
 	for _, c := range []struct {

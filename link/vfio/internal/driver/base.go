@@ -86,13 +86,15 @@ func (b *Base) Started() bool { return b.Region.Memory != nil }
 func (b *Base) Settle() { b.Regs.Read32(RegSTATUS) }
 
 // Until polls a condition, for at most limit, and says whether it came true. It
-// ends early if the device is gone.
+// ends early if the device is gone. The last look begins when the time is over: a
+// thread that lost its processor for all of it blames no device.
 func (b *Base) Until(limit time.Duration, came func() bool) bool {
 	for end := time.Now().Add(limit); ; time.Sleep(pollPause) {
+		over := time.Now().After(end)
 		switch {
 		case came():
 			return true
-		case time.Now().After(end), b.Regs.Read32(RegSTATUS) == bus.AllOnes:
+		case over, b.Regs.Read32(RegSTATUS) == bus.AllOnes:
 			return false
 		}
 	}
