@@ -32,6 +32,7 @@ type card struct {
 	model  *ixgbemodel.Device // nil: memory
 	now    time.Duration      // the model's clock
 	sent   [][]byte           // by the model
+	buffer int                // size of each; 0: 2 KiB
 }
 
 type write struct{ offset, value uint32 }
@@ -104,7 +105,8 @@ func (c *card) open(cfg driver.Config) (driver.Device, error) {
 	return nil, nil
 }
 
-// start opens and starts, with buffers of 2 KiB, 32 a queue and 32 to send.
+// start opens and starts, with buffers of 2 KiB if nothing is said, 32 a queue and 32 to
+// send.
 func (c *card) start(cfg driver.Config) (*device, []driver.Queue) {
 	c.t.Helper()
 	if cfg.MTU == 0 {
@@ -125,7 +127,7 @@ func (c *card) start(cfg driver.Config) (*device, []driver.Queue) {
 
 func (c *card) region(queues int) driver.Region {
 	c.t.Helper()
-	layout := link.Layout{BufferSize: 2048, Queues: queues, RXBuffers: 32, TXBuffers: 32}
+	layout := link.Layout{BufferSize: max(c.buffer, 2048), Queues: queues, RXBuffers: 32, TXBuffers: 32}
 	memory, err := c.Alloc(layout.Bytes())
 	if err != nil {
 		c.t.Fatal(err)

@@ -214,7 +214,10 @@ func (d *device) programTransmit() {
 	r.Write32(regRTTDCS, r.Read32(regRTTDCS)|rttdcsOff)
 	r.Write32(regMTQC, 0)
 	r.Write32(regTXPBSIZE, txBuffer<<bufferKiB)
-	r.Write32(regTXPBTHRESH, txBuffer-txLongest)
+	// Another frame is fetched while the buffer holds no more than this: then there has
+	// to be room for the longest.
+	longest := (uint32(d.Config.MTU+driver.FrameOverhead) + 1<<bufferKiB - 1) >> bufferKiB
+	r.Write32(regTXPBTHRESH, txBuffer-max(txSpare, longest))
 	for i := range uint32(buffers - 1) {
 		r.Write32(regTXPBSIZE+4*(i+1), 0)
 		r.Write32(regTXPBTHRESH+4*(i+1), 0)

@@ -260,6 +260,27 @@ func TestReceived(t *testing.T) {
 	}
 }
 
+// TestLongestFrames: what is left of the transmit buffer when it counts as full has
+// room for the longest frame, with a tag, of each MTU; the model looks at it.
+func TestLongestFrames(t *testing.T) {
+	for mtu, want := range map[int]uint32{1500: 150, 9000: 150, 10218: 150, 10219: 149, 15850: 144} {
+		card := newModel(t, idCopper)
+		card.buffer = 16384
+		_, queues := card.start(driver.Config{Queues: 1, MTU: mtu, Features: driver.VLANInsert | driver.VLANStrip})
+		if got := card.OnRead(regTXPBTHRESH); got != want {
+			t.Errorf("MTU %d: the threshold is %d KiB, want %d", mtu, got, want)
+		}
+		f := link.Frame{Index: 32, Len: uint16(mtu + 14), Meta: link.Meta{Flags: link.FlagVLANStripped, VLAN: 7}}
+		if queues[0].Send([]link.Frame{f}) != 1 {
+			t.Fatalf("MTU %d: the frame was not taken", mtu)
+		}
+		queues[0].Flush()
+		if len(card.sent) != 1 || len(card.sent[0]) != mtu+18 {
+			t.Errorf("MTU %d: %d frames have left, want one of %d bytes", mtu, len(card.sent), mtu+18)
+		}
+	}
+}
+
 // TestFeaturesDuringARecall: what is switched while a ring comes to rest does not
 // switch it on again, and nothing is done to it before it rests.
 func TestFeaturesDuringARecall(t *testing.T) {

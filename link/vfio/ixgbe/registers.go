@@ -129,7 +129,7 @@ const (
 	buffers       = 8
 	bufferKiB     = 10  // shift
 	txBuffer      = 160 // KiB
-	txLongest     = 10  // KiB that a frame may take beside: no more is fetched when less is free
+	txSpare       = 10  // KiB of it for the frame that is being fetched, at least: after a reset, and with other drivers
 
 	regRTTDCS   = 0x04900
 	rttdcsOff   = 1 << 6  // ARBDIS: while MTQC is changed

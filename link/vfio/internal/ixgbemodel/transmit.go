@@ -236,6 +236,9 @@ func (d *Device) send(n uint32, frame []byte) {
 	if len(frame) < 14 {
 		return
 	}
+	if room := int(*d.reg(regTXPBSIZE)) - int(*d.reg(regTXPBTHRESH))<<10; len(frame)+fcs > room {
+		d.violate(regTXPBTHRESH, "8.2.3.9.16", "a frame is longer than what the threshold leaves of TXPBSIZE")
+	}
 	d.countSent(n, frame)
 	d.sent = append(d.sent, frame)
 }

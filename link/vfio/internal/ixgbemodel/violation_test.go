@@ -23,6 +23,10 @@ func TestViolations(t *testing.T) {
 			r.Write32(regRXCTRL, rxctrlRXEN)
 		}},
 		{"flow", "7.1.2.7.2", "no memory", func(r *rig) { r.Write32(regFDIRCMD, fdirAdd) }},
+		{"transmit buffer", "8.2.3.9.16", "threshold", func(r *rig) {
+			r.Write32(regTXPBTHRESH, 160)
+			r.send(datagram(30), 0, 0, 0)
+		}},
 		{"no context", "7.2.3.2.3", "not been given", func(r *rig) { r.send(datagram(30), optionL4, 0, 0) }},
 		{"empty", "7.2.3.2.4", "without data", func(r *rig) {
 			r.place(txRing, 0, buffers, kindData<<20|txDEXT|txEOP|txIFCS)
