@@ -4,7 +4,9 @@
 //
 //	go run ./hack/vmtest -kernel 6.12 -suite afxdp -run TestVLAN
 //
-// The exit status is 0 if all that ran was good.
+// The exit status is 0 if all that ran was good. A suite whose guest cannot be had, for
+// want of a network or a program, is skipped, and the reason printed; so are all of them
+// on systems but Linux.
 package main
 
 import (

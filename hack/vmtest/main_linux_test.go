@@ -127,6 +127,44 @@ func TestJudge(t *testing.T) {
 	}
 }
 
+// TestMissing has guests of which something is missing: what cannot be had here is
+// skipped, with the reason, whatever the card; what should be there fails.
+func TestMissing(t *testing.T) {
+	k, other := vmtest.Kernels[0], vmtest.Kernels[1]
+	s := stock{
+		errors: map[vmtest.Kernel]error{k: fmt.Errorf("no network: %w", vmtest.ErrUnavailable), other: errors.New("no such package")},
+		newer:  fmt.Errorf("no way: %w", vmtest.ErrUnavailable),
+	}
+	var out strings.Builder
+	total := tally{out: &out}
+	for _, g := range []guest{
+		{kernel: k, card: card{"82599", "ixgbe"}}, {kernel: k, card: card{"igb", "igb"}}, {kernel: other},
+		{kernel: vmtest.Kernels[2], card: card{"x540", "vfio-pci"}},
+	} {
+		g.suites = []suite{{name: "one"}}
+		part := tally{out: &out}
+		if err := new(matrix).guest(t.Context(), &part, s, g); err != nil {
+			t.Fatal(err)
+		}
+		total.add(&part)
+	}
+	total.table()
+	for _, want := range []string{
+		"no network", "no such package", "no way",
+		"82599/ixgbe          0s  skipped: no kernel, see above\n",
+		"igb/igb              0s  skipped: no kernel, see above\n",
+		"-                    0s  FAILED: no kernel\n",
+		"x540/vfio-pci        0s  skipped: no QEMU 11.1, see above\n",
+	} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("not said: %q", want)
+		}
+	}
+	if total.bad != 1 || total.skipped != 3 || t.Failed() {
+		t.Errorf("%d bad and %d skipped, want 1 and 3:\n%s", total.bad, total.skipped, out.String())
+	}
+}
+
 // TestIxgbe wants in "make test-ixgbe" all suites of the cards that we model,
 // and nothing else.
 func TestIxgbe(t *testing.T) {

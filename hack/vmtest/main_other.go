@@ -2,12 +2,8 @@
 
 package main
 
-import (
-	"fmt"
-	"os"
-)
+import "fmt"
 
 func main() {
-	fmt.Fprintln(os.Stderr, "vmtest: virtual machines are made on Linux only")
-	os.Exit(1)
+	fmt.Println("vmtest: all suites skipped: virtual machines are made on Linux only")
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -72,6 +73,9 @@ func (m *matrix) run(ctx context.Context, guests []guest) (err error) {
 	}
 	all.table()
 	fmt.Printf("%d suites in %.0f min, with what it took to build and to boot\n", len(all.rows), time.Since(start).Minutes())
+	if all.skipped > 0 {
+		fmt.Printf("%d of them skipped: their guests cannot be had here\n", all.skipped)
+	}
 	if all.bad > 0 {
 		return fmt.Errorf("%d of %d failed", all.bad, len(all.rows))
 	}
@@ -134,13 +138,11 @@ func (g guest) needsNewer() bool { return g.newer || vmtest.NeedsModels(g.card.m
 // guest runs a guest with what there is.
 func (m *matrix) guest(ctx context.Context, t *tally, s stock, g guest) error {
 	if err := s.errors[g.kernel]; err != nil {
-		fmt.Fprintln(t.out, err)
-		t.lost(g.suites, g, "FAILED: no kernel")
+		t.missing(g, "no kernel", err)
 		return nil
 	}
 	if g.needsNewer() && s.newer != nil {
-		fmt.Fprintln(t.out, s.newer)
-		t.skip(g, "skipped: no QEMU 11.1, see above")
+		t.missing(g, "no QEMU 11.1", s.newer)
 		return nil
 	}
 	return m.boot(ctx, t, s.images[g.kernel], g)
@@ -158,6 +160,10 @@ func (m *matrix) boot(ctx context.Context, t *tally, image *vmtest.Image, g gues
 		report, err := vmtest.Boot(ctx, m.root, m.config(image, g, out))
 		if cause := ctx.Err(); cause != nil {
 			return cause
+		}
+		if report == nil && errors.Is(err, vmtest.ErrUnavailable) {
+			t.missing(g, "no QEMU", err)
+			return nil
 		}
 		if report == nil {
 			return err

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -18,10 +19,11 @@ type row struct {
 
 // tally is what came of guests, of one or of all.
 type tally struct {
-	out   io.Writer // for what is worth telling at once
-	rows  []row
-	shown strings.Builder // figures, for the end
-	bad   int
+	out     io.Writer // for what is worth telling at once
+	rows    []row
+	shown   strings.Builder // figures, for the end
+	bad     int
+	skipped int
 }
 
 // add takes over what came of others.
@@ -29,6 +31,7 @@ func (t *tally) add(other *tally) {
 	t.rows = append(t.rows, other.rows...)
 	t.shown.WriteString(other.shown.String())
 	t.bad += other.bad
+	t.skipped += other.skipped
 }
 
 // score makes rows of the suites that ended, in order, and returns how many.
@@ -86,9 +89,21 @@ func (t *tally) judge(g guest, models []vmtest.Model) {
 	}
 }
 
+// missing makes rows of suites for whose guest something is missing, as err says. That
+// it cannot be had here, as without a network, is no failure.
+func (t *tally) missing(g guest, what string, err error) {
+	fmt.Fprintln(t.out, err)
+	if errors.Is(err, vmtest.ErrUnavailable) {
+		t.skip(g, "skipped: "+what+", see above")
+		return
+	}
+	t.lost(g.suites, g, "FAILED: "+what)
+}
+
 // skip makes rows of suites that cannot run here.
 func (t *tally) skip(g guest, why string) {
 	for _, s := range g.suites {
+		t.skipped++
 		t.rows = append(t.rows, row{suite: s.name, kernel: g.kernel.Name, card: g.card.String(), verdict: why})
 	}
 }

@@ -30,13 +30,13 @@ func emulator(cache string, cards []Card, newer bool) ([]string, error) {
 	if newer || slices.ContainsFunc(cards, Card.served) {
 		root, err := vfioUser.Cached(cache)
 		if err != nil {
-			return nil, fmt.Errorf("%w: it takes QEMU 11.1", err)
+			return nil, fmt.Errorf("%w: it takes QEMU 11.1: %w", err, ErrUnavailable)
 		}
 		return append(vfioUser.Command(root, filepath.Join("usr/bin", program)),
 			"-L", filepath.Join(root, "usr/share/qemu"), "-L", filepath.Join(root, "usr/share/seabios")), nil
 	}
 	if _, err := exec.LookPath(program); err != nil {
-		return nil, fmt.Errorf("vmtest: %w: run hack/deps.sh as root, or install QEMU 8 or newer", err)
+		return nil, fmt.Errorf("vmtest: %w: run hack/deps.sh as root, or install QEMU 8 or newer: %w", err, ErrUnavailable)
 	}
 	return []string{program}, nil
 }

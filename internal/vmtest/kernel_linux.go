@@ -52,6 +52,11 @@ type Image struct {
 	Modules string // the folder lib/modules/RELEASE
 }
 
+// ErrUnavailable is in an error where there is no way to what a guest is made of: no
+// network, no apt-get, no QEMU, and nothing in the cache folder. Guests are skipped
+// then, with the error as the reason, as tests are whose programs are missing.
+var ErrUnavailable = errors.New("it cannot be had here")
+
 // Bounds of what apt and dpkg may take, on a slow line and two busy cores.
 const (
 	updateLimit   = 3 * time.Minute
@@ -82,7 +87,8 @@ func (k Kernel) Cached(cache string) (*Image, error) {
 // folder with apt-get and unpacks with dpkg, if it is not there. apt checks
 // signatures and checksums; it uses lists and settings of its own below cache,
 // so the machine's packages and sources stay as they are. It asks once a day.
-// Without a network, what is in the cache has to do.
+// Without a network, what is in the cache has to do; with nothing there the error is
+// ErrUnavailable.
 func (k Kernel) Fetch(ctx context.Context, cache string) (*Image, error) {
 	cached, _ := k.Cached(cache) // an error: it is not there, or not whole
 	a := apt{dir: filepath.Join(cache, "apt"), suites: suites()}
@@ -169,14 +175,24 @@ func (a apt) run(ctx context.Context, limit time.Duration, program string, args 
 		"-o", "Acquire::IndexTargets::deb::DEP-11::DefaultEnabled=false",
 	}, args...)...)
 	cmd.Dir = cmp.Or(a.cwd, a.dir)
+	cmd.Env = append(os.Environ(), "LC_ALL=C") // for cutOff
 	var stderr strings.Builder
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()
-	if err != nil {
-		return "", fmt.Errorf("vmtest: %s %s: %w: %s", program, strings.Join(args, " "), err, strings.TrimSpace(stderr.String()))
+	if err == nil {
+		return string(out), nil
 	}
-	return string(out), nil
+	off := errors.Is(err, exec.ErrNotFound) || errors.Is(ctx.Err(), context.DeadlineExceeded) || cutOff.MatchString(stderr.String())
+	err = fmt.Errorf("vmtest: %s %s: %w: %s", program, strings.Join(args, " "), err, strings.TrimSpace(stderr.String()))
+	if off {
+		err = fmt.Errorf("%w: %w", err, ErrUnavailable)
+	}
+	return "", err
 }
+
+// cutOff matches what apt says when there is no way to an archive. That a package is
+// not there, or not what its checksum says, is another matter.
+var cutOff = regexp.MustCompile(`(?i)could not (resolve|connect)|temporary failure resolving|unable to connect|cannot initiate the connection|connection (failed|timed out)|network is unreachable`)
 
 // update fetches the lists of packages, if those there are not of today.
 func (a apt) update(ctx context.Context) error {
@@ -230,6 +246,9 @@ func (a apt) mirror(ctx context.Context) (string, error) {
 	ask := []string{"indextargets", "--format", "$(REPO_URI)", "Created-By: Packages"}
 	for _, whose := range [][]string{{"Origin: Debian", "Label: Debian"}, nil} {
 		out, err := exec.CommandContext(ctx, "apt-get", append(ask[:len(ask):len(ask)], whose...)...).Output()
+		if errors.Is(err, exec.ErrNotFound) {
+			return "", fmt.Errorf("vmtest: %w: %w", err, ErrUnavailable)
+		}
 		if err != nil {
 			return "", fmt.Errorf("vmtest: apt-get indextargets: %w", err)
 		}
@@ -237,7 +256,7 @@ func (a apt) mirror(ctx context.Context) (string, error) {
 			return first, nil
 		}
 	}
-	return "", errors.New("vmtest: apt has no source of packages: add a Debian archive to its sources")
+	return "", fmt.Errorf("vmtest: apt has no source of packages: add a Debian archive to its sources: %w", ErrUnavailable)
 }
 
 // names lists the packages whose names begin as a kernel's.
