@@ -9,6 +9,7 @@ func (d *Device) reset() {
 	d.held, d.wire = packetBuffer{}, i2c{}
 	d.clock = systemTime{read: d.config.Now()}
 	d.causes, d.misc, d.mask, d.miscMask, d.auto = 0, 0, 0, 0, 0
+	d.moderated = [messages + 1]moderation{}
 	for offset, value := range defaults {
 		*d.reg(offset) = value
 	}

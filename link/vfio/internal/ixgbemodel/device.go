@@ -17,15 +17,15 @@
 // packet buffer, where frames wait for descriptors; filters of addresses,
 // multicast groups, VLANs and EtherTypes; RSS; checksums of both directions and
 // segmentation, IPv4 and IPv6; VLAN tags; head write-back; interrupts by MSI-X,
-// MSI and INTx, with automatic masks; all counters of the data path; SYSTIM and
+// MSI and INTx, with automatic masks and the intervals of EITR; all counters of the data path; SYSTIM and
 // the times of PTP frames; the handshakes of the flow director.
 //
 // Not modelled: RSC, filters of the flow director and of five fields (they take
 // what is written, and match nothing), pools and virtual functions, traffic
 // classes and rates, flow control on the wire, header split, legacy receive
-// descriptors, LinkSec and IPsec, checksums of SCTP, management and wake-up, the
-// delay of EITR. Nothing here takes time: what a driver waits for is done when it
-// looks, or looks again. A register that has no life here keeps what is written,
+// descriptors, LinkSec and IPsec, checksums of SCTP, management and wake-up. Nothing
+// here takes time but an interrupt that EITR holds back: what a driver waits for is
+// done when it looks, or looks again. A register that has no life here keeps what is written,
 // and [Device.Unmodelled] names it where that matters.
 //
 // Violations fail a test. What the datasheet forbids, but drivers in wide use do, is
@@ -68,8 +68,8 @@ type Config struct {
 	MAC    [6]byte
 	Memory Memory
 	// Interrupt and Transmit, if set, are called by the goroutine whose call
-	// caused them, before that returns, and may call the device. The frame,
-	// without its checksum, is the callee's.
+	// caused them, before that returns, and may call the device; an interrupt that
+	// EITR has held back, by After's. The frame, without its checksum, is the callee's.
 	Interrupt func(vector int)
 	Transmit  func(frame []byte)
 	// Line, if set, is told of each change of the interrupt line, INTx, which is
@@ -82,8 +82,12 @@ type Config struct {
 	// Strict makes a violation of what is tolerated for the sake of others' drivers,
 	// but for [LateTail].
 	Strict bool
-	// Now is the clock behind SYSTIM; nil: that of the process.
+	// Now is the clock behind SYSTIM and EITR; nil: that of the process.
 	Now func() time.Duration
+	// After has f called when so much time is over by that clock, by any goroutine but
+	// the caller's. nil: with Now nil a timer does; else what EITR holds back is looked
+	// at with each call of a method.
+	After func(wait time.Duration, f func())
 }
 
 // Device is one port. Its methods are safe for concurrent use.
@@ -105,8 +109,9 @@ type Device struct {
 	miscMask   uint32
 	auto       uint64 // EIAM of queues
 	line       bool   // INTx is up
-	resetting  bool   // until CTRL has been read once
-	accesses   int    // to registers so far
+	moderated  [messages + 1]moderation
+	resetting  bool // until CTRL has been read once
+	accesses   int  // to registers so far
 	cable      bool
 	violations []Violation
 	tolerated  []Violation
@@ -126,6 +131,9 @@ func New(c Config) (*Device, error) {
 	if c.Now == nil {
 		began := time.Now()
 		c.Now = func() time.Duration { return time.Since(began) }
+		if c.After == nil {
+			c.After = func(wait time.Duration, f func()) { time.AfterFunc(wait, f) }
+		}
 	}
 	d := &Device{config: c, phy: maps.Clone(phyDefaults), unmodelled: map[uint32]bool{}}
 	d.burn()
@@ -193,6 +201,7 @@ func (d *Device) Reset() {
 
 // release unlocks, and then calls back: a callback may call the device.
 func (d *Device) release() {
+	d.sendHeld()
 	d.moveLine()
 	fired, sent := d.fired, d.sent
 	d.fired, d.sent = nil, nil

@@ -1,5 +1,7 @@
 package ixgbemodel
 
+import "math/bits"
+
 // wide returns the bits of an extended register's word, 0 or 1.
 func wide(all uint64, word uint32) uint32 { return uint32(all >> (32 * word)) }
 
@@ -126,7 +128,7 @@ func (d *Device) queueEvent(queue int, transmit bool) {
 }
 
 // raise sets causes and sends what is not masked: to a vector each with MSI-X,
-// else to vector 0 (7.3). EITR delays nothing here.
+// else to vector 0 (7.3).
 func (d *Device) raise(queues uint64, misc uint32) {
 	d.causes |= queues
 	d.misc |= misc
@@ -136,18 +138,40 @@ func (d *Device) raise(queues uint64, misc uint32) {
 		return
 	}
 	if *d.reg(regGPIE)&gpieMSIX == 0 {
-		d.fired = append(d.fired, 0)
+		d.notify(0)
 		return
 	}
-	for v := range 64 {
-		if queues>>v&1 != 0 {
-			d.fired = append(d.fired, v)
-		}
-	}
 	if entry := *d.reg(regIVARMisc) >> 8; misc != 0 && entry&ivarValid != 0 {
-		d.fired = append(d.fired, int(entry&ivarVector))
+		queues |= 1 << (entry & ivarVector)
 	}
-	d.left(queues, misc)
+	for ; queues != 0; queues &= queues - 1 {
+		d.notify(bits.TrailingZeros64(queues))
+	}
+}
+
+// notify sends a message, if the vector's interval is over.
+func (d *Device) notify(vector int) {
+	if !d.may(vector) {
+		return
+	}
+	d.fired = append(d.fired, vector)
+	if *d.reg(regGPIE)&gpieMSIX != 0 {
+		d.left(d.pending(vector))
+	}
+}
+
+// pending are the causes that a vector would tell of now.
+func (d *Device) pending(vector int) (queues uint64, misc uint32) {
+	if *d.reg(regGPIE)&gpieMSIX == 0 {
+		if vector == 0 {
+			return d.causes & d.mask & queueCauses, d.misc & d.miscMask
+		}
+		return 0, 0
+	}
+	if entry := *d.reg(regIVARMisc) >> 8; entry&ivarValid != 0 && int(entry&ivarVector) == vector {
+		misc = d.misc & d.miscMask
+	}
+	return d.causes & d.mask & (1 << vector), misc
 }
 
 // left clears and masks what a message has been sent for: EIAC and, with
@@ -161,9 +185,16 @@ func (d *Device) left(queues uint64, misc uint32) {
 	}
 }
 
-// moveLine brings INTx up to date.
+// moveLine brings INTx up to date. It goes up again when its interval is over.
 func (d *Device) moveLine() {
-	up := *d.reg(regGPIE)&gpieMSIX == 0 && (d.causes&d.mask&queueCauses != 0 || d.misc&d.miscMask != 0)
+	queues, misc := d.pending(0)
+	up := *d.reg(regGPIE)&gpieMSIX == 0 && (queues != 0 || misc != 0)
+	if d.early(lineVector) == 0 {
+		d.moderated[lineVector].held = false
+	}
+	if up && !d.line {
+		up = d.may(lineVector)
+	}
 	if up != d.line && d.config.Line != nil {
 		d.config.Line(up)
 	}

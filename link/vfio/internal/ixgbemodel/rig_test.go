@@ -57,6 +57,7 @@ func newRigOf(t testing.TB, c Config) *rig {
 		Transmit:  func(f []byte) { r.sent = append(r.sent, f) },
 		Line:      func(up bool) { r.lines = append(r.lines, up) },
 		Now:       func() time.Duration { return r.now },
+		After:     c.After,
 		Trace:     func(write bool, offset, value uint32) { r.trace = append(r.trace, access{write, offset, value}) },
 	})
 	if err != nil {
