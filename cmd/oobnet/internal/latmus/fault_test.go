@@ -15,12 +15,11 @@ func byFault(t *testing.T, a linktest.Action, far func(link.Link) link.Link) *Re
 	leaktest.Check(t)
 	o := short()
 	o.Duration = 400 * time.Millisecond
-	first := true
+	near := false // the links are made in turns, the near side's first
 	o.wrap = func(l link.Link) link.Link {
-		if !first {
+		if near = !near; !near {
 			return far(l)
 		}
-		first = false
 		n := 0 // of packets of ours: one queue, so one caller
 		return linktest.NewFault(l, linktest.FaultConfig{Hold: time.Second, RX: linktest.Faults{Rule: func(f []byte, _ uint64) linktest.Action {
 			if len(f) < 14+20+8+DefaultSize || f[14+20+8] != frameStart {
@@ -32,11 +31,7 @@ func byFault(t *testing.T, a linktest.Action, far func(link.Link) link.Link) *Re
 			return linktest.Pass
 		}}})
 	}
-	r, err := Run(t.Context(), o)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return r
+	return measured(t, o)
 }
 
 func TestFaultsAreReported(t *testing.T) {

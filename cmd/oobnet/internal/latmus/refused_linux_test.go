@@ -80,7 +80,9 @@ func TestRefusedPrivilegesAreReported(t *testing.T) {
 		t.Fatalf("%v in %s", err, out.String())
 	}
 	all := strings.Join(r.Refused, "\n")
-	device := func(thread string) string { return fmt.Sprintf("%q to SCHED_FIFO 10: operation not permitted", r.Interface+thread) }
+	device := func(thread string) string {
+		return fmt.Sprintf("%q to SCHED_FIFO 10: operation not permitted", r.Interface+thread)
+	}
 	for _, want := range []string{
 		`"latmus.tx" to SCHED_FIFO 10: operation not permitted`, `"latmus.rx" to SCHED_FIFO 10`, device(".rx"), device(".tx"), "CAP_SYS_NICE",
 	} {

@@ -21,28 +21,30 @@ func TestSwitchesOfTheKernelsTurn(t *testing.T) {
 	leaktest.Check(t)
 	o := short()
 	o.Poll, o.RTT, o.Kernel, o.Worst, o.Duration = link.Manual, true, true, 50, 300*time.Millisecond
-	r := &run{o: &o}
-	// Each turn of the kernel has one switch, and nothing else has any.
-	o.switches = func() int64 {
-		if r.party.other == nil {
-			return 0
+	report := measuredBy(t, o, func(o Options) (_ *Report, err error) {
+		r := &run{o: &o}
+		// Each turn of the kernel has one switch, and nothing else has any.
+		o.switches = func() int64 {
+			if r.party.other == nil {
+				return 0
+			}
+			return int64(r.party.other.sent.Load())
 		}
-		return int64(r.party.other.sent.Load())
-	}
-	var err error
-	if r.wire, err = openWire(t.Context(), &o); err != nil {
-		t.Fatal(err)
-	}
-	r.near, r.far, r.tally = r.wire.near, r.wire.far, newTally(&o)
-	report, err := r.measure(t.Context())
-	if err = errors.Join(err, r.wire.close()); err != nil {
-		t.Fatal(err)
-	}
+		if r.wire, err = openWire(t.Context(), &o); err != nil {
+			return nil, err
+		}
+		defer func() { err = errors.Join(err, r.wire.close()) }()
+		r.near, r.far, r.tally = r.wire.near, r.wire.far, newTally(&o)
+		return r.measure(t.Context())
+	})
 	if report.KernelSent == 0 || len(report.Worst) == 0 {
 		t.Fatalf("%d turns of the kernel, %d exchanges", report.KernelSent, len(report.Worst))
 	}
 	blamed := 0
 	for _, e := range report.Worst {
+		if e.TotalNS >= patience {
+			continue // it was given up: then the kernel's turn fell into it
+		}
 		for _, cause := range e.Causes {
 			if strings.HasPrefix(cause, "preempted") {
 				t.Errorf("%s", e)
@@ -52,8 +54,9 @@ func TestSwitchesOfTheKernelsTurn(t *testing.T) {
 			}
 		}
 	}
-	// A machine that takes the echo off its core between two turns hides one end.
-	if blamed > len(report.Worst)/4 {
+	// An echo that is off its core for the whole of a turn does not know of it, nor
+	// one that is between an answer and its note of it.
+	if blamed > len(report.Worst)/4 && report.KernelLost == 0 {
 		t.Errorf("%d of %d exchanges have switches of the echo's that were before them", blamed, len(report.Worst))
 	}
 }

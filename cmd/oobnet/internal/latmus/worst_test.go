@@ -50,6 +50,7 @@ func TestStopsWithoutATime(t *testing.T) {
 	} {
 		w, l := worst{limit: 1}, newLooks()
 		demotions := func() uint64 { return 0 }
+		runtime.GC() // none is under way
 		l.take(demotions)
 		begin := stack.Now()
 		stop()
