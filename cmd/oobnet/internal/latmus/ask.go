@@ -25,12 +25,17 @@ func Asks(payload []byte, from, own uint16) bool {
 
 // ask opens the socket of who asks an echo: at any port but the echo's.
 func (s *side) ask(o *Options, cfg *udp.Config) (*udp.Conn, error) {
-	c, err := udp.Listen(s.stack, s.addrPort(0), cfg)
-	if err != nil || c.LocalAddr().(*net.UDPAddr).Port != int(o.Port) {
+	return another(o.Port, func() (*udp.Conn, error) { return udp.Listen(s.stack, s.addrPort(0), cfg) })
+}
+
+// another opens a socket until it has another port than the one to avoid.
+func another(avoid uint16, open func() (*udp.Conn, error)) (*udp.Conn, error) {
+	c, err := open()
+	if err != nil || c.LocalAddr().(*net.UDPAddr).Port != int(avoid) {
 		return c, err
 	}
 	// It is held until there is another, which cannot be the same then.
-	other, err := s.ask(o, cfg)
+	other, err := another(avoid, open)
 	if err = errors.Join(err, c.Close()); err != nil && other != nil {
 		return nil, errors.Join(err, other.Close())
 	}
