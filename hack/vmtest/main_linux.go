@@ -10,6 +10,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"flag"
@@ -20,6 +21,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -68,6 +70,14 @@ type guest struct {
 	newer    bool
 	alone    bool // no other guest may run beside it
 	again    bool // it died of QEMU's own error once
+}
+
+// limit is how long its suites may take.
+func (g guest) limit() (all time.Duration) {
+	for _, s := range g.suites {
+		all += time.Duration(len(s.packages)) * cmp.Or(s.timeout, 5*time.Minute)
+	}
+	return all
 }
 
 // defaultJobs is how many guests run at once. A guest waits for time to pass

@@ -56,6 +56,29 @@ func TestChoose(t *testing.T) {
 	}
 }
 
+// TestOrder wants each guest once, those that may take longest first.
+func TestOrder(t *testing.T) {
+	all, err := choose("", "", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	together, alone := order(all)
+	for i := range together[1:] {
+		if a, b := all[together[i]], all[together[i+1]]; a.limit() < b.limit() {
+			t.Errorf("%v, which may take %v, comes before %v, which may take %v", a, a.limit(), b, b.limit())
+		}
+	}
+	seen := slices.Sorted(slices.Values(slices.Concat(together, alone)))
+	for i, at := range seen {
+		if i != at {
+			t.Fatalf("guests %v of %d", seen, len(all))
+		}
+	}
+	if len(seen) != len(all) || slices.ContainsFunc(together, func(i int) bool { return all[i].alone }) {
+		t.Errorf("guests %v together, and %v alone, of %d", together, alone, len(all))
+	}
+}
+
 // TestScore has three suites in a guest, of which it got through two.
 func TestScore(t *testing.T) {
 	g := guest{kernel: vmtest.Kernels[0], card: card{"igb", "vfio-pci"}, suites: []suite{

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -36,14 +37,7 @@ func (m *matrix) run(ctx context.Context, guests []guest) (err error) {
 	}
 	defer os.RemoveAll(m.binaries)
 	s := m.fetch(ctx, guests)
-	var together, alone []int
-	for i, g := range guests {
-		if g.alone {
-			alone = append(alone, i)
-		} else {
-			together = append(together, i)
-		}
-	}
+	together, alone := order(guests)
 	parts := make([]tally, len(guests)) // each is of the goroutine that has its guest
 	var printing sync.Mutex
 	one := func(ctx context.Context, i int) error {
@@ -80,6 +74,21 @@ func (m *matrix) run(ctx context.Context, guests []guest) (err error) {
 		return fmt.Errorf("%d of %d failed", all.bad, len(all.rows))
 	}
 	return nil
+}
+
+// order is in which order to boot guests, by their indexes: those that may run
+// together, and then those that run alone. What may take longest comes first, so
+// that at the end none runs on while nobody else is left.
+func order(guests []guest) (together, alone []int) {
+	for i, g := range guests {
+		if g.alone {
+			alone = append(alone, i)
+		} else {
+			together = append(together, i)
+		}
+	}
+	slices.SortStableFunc(together, func(a, b int) int { return cmp.Compare(guests[b].limit(), guests[a].limit()) })
+	return together, alone
 }
 
 // each calls f with all of a list, jobs at a time, until ctx ends or a call has an
