@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"unsafe"
@@ -82,6 +83,38 @@ func TestErrors(t *testing.T) {
 	}
 	if _, err := w.openGroup("7"); !errors.Is(err, unix.ENODEV) || !strings.Contains(err.Error(), "no-IOMMU") {
 		t.Errorf("a group without IOMMU: %v", err)
+	}
+}
+
+// TestNoAccess opens a container and a group that this user may not open.
+func TestNoAccess(t *testing.T) {
+	leaktest.Check(t)
+	w, _ := tree(t)
+	for _, file := range []string{"vfio/vfio", "vfio/7"} {
+		if err := os.WriteFile(filepath.Join(w.dev, file), nil, 0); err != nil {
+			t.Fatal(err)
+		}
+	}
+	done := make(chan map[string]error)
+	go func() {
+		// Root may open what it likes, and on Linux a thread can be somebody else to
+		// the file system. It is never unlocked: it ends with its goroutine.
+		runtime.LockOSThread()
+		_ = unix.Setfsuid(65534) // an error: nobody privileged is here
+		_, container := w.openContainer()
+		_, group := w.openGroup("7")
+		done <- map[string]error{"vfio/vfio": container, "vfio/7": group}
+	}()
+	for file, err := range <-done {
+		if !errors.Is(err, unix.EACCES) {
+			t.Errorf("%s: %v, want EACCES", file, err)
+			continue
+		}
+		for _, s := range []string{"no access to " + filepath.Join(w.dev, file), "run as root"} {
+			if !strings.Contains(err.Error(), s) {
+				t.Errorf("%v: does not say %q", err, s)
+			}
+		}
 	}
 }
 
