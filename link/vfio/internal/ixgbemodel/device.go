@@ -73,8 +73,8 @@ type Config struct {
 	Interrupt func(vector int)
 	Transmit  func(frame []byte)
 	// Line, if set, is told of each change of the interrupt line, INTx, which is
-	// up while a cause that is not masked waits, unless GPIE is set for MSI-X. It
-	// must not call the device.
+	// up while a cause that is not masked waits, and EITR does not hold it back, unless
+	// GPIE is set for MSI-X. It must not call the device.
 	Line func(up bool)
 	// Trace, if set, is called for each access to a register, in their order,
 	// with the offset as the driver gave it. It must not call the device.
