@@ -61,10 +61,12 @@ func (p *party) take() (int, error) {
 }
 
 // drain takes what came while the thread slept, as controllers begin with their
-// inputs, so that the answer does not queue behind it.
-func (p *party) drain() error {
+// inputs, so that the answer does not queue behind it. asleep are the thread's
+// switches until then.
+func (p *party) drain(asleep int64) error {
+	p.waited = asleep
 	for {
-		n, err := p.take()
+		n, err := p.device.Poll(stack.MaxBatch)
 		if err != nil || n < stack.MaxBatch {
 			return err
 		}

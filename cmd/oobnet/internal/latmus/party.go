@@ -22,8 +22,8 @@ type departure struct {
 	// planned is when the activation was due, actual when the thread was there,
 	// begun just before the send.
 	planned, actual, begun int64
-	// Involuntary switches of the thread so far: when it fell asleep before, just
-	// before begun, and when the send was over.
+	// Involuntary switches of the thread so far: when it fell asleep before, with
+	// RTT just before begun, and when the send was over.
 	asleep, ready, gone int64
 }
 
@@ -210,7 +210,7 @@ func (p *party) send(ctx context.Context) error {
 		// activation: neither the kernel's turn nor the wait for an answer.
 		defer func() { asleep = p.o.switches() }()
 		if p.device != nil {
-			if err := p.drain(); err != nil {
+			if err := p.drain(asleep); err != nil {
 				return err
 			}
 		}
@@ -219,8 +219,12 @@ func (p *party) send(ctx context.Context) error {
 			return nil
 		}
 		setSequence(packet, seq)
-		d := departure{seq: seq, planned: t.Planned, actual: t.Actual, asleep: asleep, ready: p.o.switches()}
-		d.gone, d.begun = d.ready, stack.Now()
+		d := departure{seq: seq, planned: t.Planned, actual: t.Actual, asleep: asleep}
+		if p.o.RTT { // else the measured part has begun: to count would be in it
+			d.ready = p.o.switches()
+			d.gone = d.ready
+		}
+		d.begun = stack.Now()
 		seq++
 		var err error
 		if d.id, err = p.conn.WriteTimed(packet, p.to); err != nil {
