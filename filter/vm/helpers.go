@@ -205,6 +205,7 @@ func (m memory) length() uint64 { return uint64(len(m)) }
 //
 //oobnet:hot
 func (r *Runner) charge(n int) bool {
+	r.charged += n
 	if r.budget -= n; r.budget < 0 {
 		r.fault = FaultBudget
 		return false

@@ -177,7 +177,7 @@ func (r *Runner) callback(function uint64, depth int, args *[5]uint64) (uint64, 
 	if depth > r.deepest {
 		r.deepen(depth)
 	}
-	r.budget -= 4 // what starting it takes
+	r.budget, r.charged = r.budget-4, r.charged+4 // what starting it takes
 	v := r.exec(int(pc), depth, args)
 	r.depth = depth - 1
 	return v, r.fault == 0

@@ -171,3 +171,23 @@ func TestRefusedInputHasNoPlace(t *testing.T) {
 		t.Errorf("a frame outside of its buffer: %v at %q after %d steps", fault, r.Where(), r.Steps())
 	}
 }
+
+// TestInstructionsAreCounted: those of the program alone, whatever helpers are
+// charged for their work.
+func TestInstructionsAreCounted(t *testing.T) {
+	const bytes = 512
+	code := append(append(asm.Instructions{}, onMap(asm.FnMapUpdateElem, -8)...), // and with that the LRU looks for room
+		asm.Mov.Imm(asm.R1, 0), asm.Mov.Imm(asm.R2, 0), asm.Mov.Reg(asm.R3, asm.R10), asm.Add.Imm(asm.R3, -bytes),
+		asm.Mov.Imm(asm.R4, bytes), asm.Mov.Imm(asm.R5, 0), asm.FnCsumDiff.Call(), exit)
+	v := hostile(t, &ebpf.MapSpec{Type: ebpf.LRUHash, KeySize: 4, ValueSize: 8, MaxEntries: 4}, nil, code)
+	r := v.Runner(0)
+	if _, fault := r.Run(newContext(make([]byte, 64))); fault != 0 {
+		t.Fatal(fault)
+	}
+	if got := r.Instructions(); got != len(code) {
+		t.Errorf("%d instructions, the program has %d", got, len(code))
+	}
+	if got, least := r.Steps(), len(code)+maxVictims+bytes/16; got < least {
+		t.Errorf("%d steps, want %d at least", got, least)
+	}
+}

@@ -41,6 +41,7 @@ type Runner struct {
 	fault     Fault
 	pc        int // of the fault; -1: none
 	budget    int // instructions left
+	charged   int // of those taken off it, what helpers were charged for their work
 	depth     int // function under way, 0: the entry
 	deepest   int // function of this run
 	tailCalls int
@@ -82,11 +83,11 @@ func (v *VM) Runner(cpu int) *Runner {
 //oobnet:hot
 func (r *Runner) Run(c *Context) (code uint32, fault Fault) {
 	if c.Off < 0 || c.Len < 0 || c.Off > len(c.Buffer) || c.Len > len(c.Buffer)-c.Off || len(c.Buffer) > maxRegion {
-		r.fault, r.pc, r.budget = FaultInput, -1, r.vm.budget
+		r.fault, r.pc, r.budget, r.charged = FaultInput, -1, r.vm.budget, 0
 		return 0, FaultInput
 	}
 	r.ctx, c.Redirect = c, Redirect{}
-	r.fault, r.pc, r.budget, r.tailCalls = 0, -1, r.vm.budget, 0
+	r.fault, r.pc, r.budget, r.charged, r.tailCalls = 0, -1, r.vm.budget, 0, 0
 	clear(r.stack[:(r.deepest+1)*frameSize])
 	if r.deepest > 0 {
 		r.deepen(0)
@@ -123,9 +124,13 @@ func (r *Runner) window() {
 	r.read[regionPacket], r.write[regionPacket] = b, b
 }
 
-// Steps is how many instructions the last run took, those counted for the
-// bytes that helpers worked on included.
+// Steps is how much of the budget the last run took: its instructions, and what
+// helpers were charged for work that is longer than one.
 func (r *Runner) Steps() int { return r.vm.budget - max(r.budget, 0) }
+
+// Instructions is how many instructions of the program the last run took, those
+// that call helpers included: Steps without what helpers were charged.
+func (r *Runner) Instructions() int { return max(r.Steps()-r.charged, 0) }
 
 // Where says at which instruction, function and line of source the last run
 // was ended by a fault; "" if it was not.

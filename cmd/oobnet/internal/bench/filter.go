@@ -87,8 +87,10 @@ func (s ruleShape) rules(n int) (*filter.Rules, error) {
 	return filter.NewRules(filter.Skip, rules...)
 }
 
-// filterSuite compares many rules with one, here and in the kernel, and real
-// programs in the virtual machine with the bound that they have.
+// filterSuite compares many rules with one, here and in the kernel, and the
+// programs that rules compile to, in the virtual machine, with the bound that an
+// instruction has. Programs compiled from C are measured by filter/vm's own
+// benchmark: see BenchmarkPrograms.
 func filterSuite() []contest {
 	var cs []contest
 	for _, s := range ruleShapes {
@@ -138,7 +140,7 @@ const vmBound = 6
 // goalVM: within the bound.
 var goalVM = report.Goal(1)
 
-// vmContest has the programs of rule sets run in the virtual machine.
+// vmContest has the generated programs of rule sets run in the virtual machine.
 func vmContest() contest {
 	return contest{
 		suite: "filter", name: "vm_instruction", contenders: []contender{vmContender(), boundOf(vmBound)},
@@ -209,7 +211,7 @@ func (s ruleShape) inVM(n int) (func() (time.Duration, int, error), error) {
 			if _, fault := runner.Run(c); fault != 0 {
 				return 0, 0, fmt.Errorf("bench: %w at %s", fault, runner.Where())
 			}
-			steps += runner.Steps()
+			steps += runner.Instructions()
 		}
 		return time.Since(start), steps, nil
 	}, nil
