@@ -222,6 +222,10 @@ func (r *rig) reclaimAll() {
 	}
 }
 
+// senderLooks is how long a sender waits for what it has sent before it looks after
+// its rings: a device that took nothing for a moment is not asked again by itself.
+const senderLooks = 20 * time.Millisecond
+
 // collect takes what the link has sent from the far end, until the ledger is
 // complete or nothing has come for quiet. lane says by which queue a frame left.
 func (r *rig) collect(l *ledger, quiet time.Duration, lane func(seq int) int) {
@@ -230,11 +234,19 @@ func (r *rig) collect(l *ledger, quiet time.Duration, lane func(seq int) int) {
 		r.receive(l, quiet, true)
 		return
 	}
+	deadline := time.Now().Add(quiet)
 	for !l.complete() {
-		b, err := r.Peer.Receive(quiet)
+		b, err := r.Peer.Receive(min(quiet, senderLooks))
 		if errors.Is(err, os.ErrDeadlineExceeded) {
-			return
+			if time.Now().After(deadline) {
+				return
+			}
+			for i := range r.queues {
+				r.reclaim(i)
+			}
+			continue
 		}
+		deadline = time.Now().Add(quiet)
 		if err != nil {
 			r.t.Fatalf("peer: %v", err)
 		}
