@@ -58,9 +58,7 @@ func (m *matrix) run(ctx context.Context, guests []guest) (err error) {
 	if err = each(ctx, m.jobs, together, one); err == nil {
 		err = each(ctx, 1, alone, one)
 	}
-	if err != nil {
-		return err
-	}
+	// What ended before a run was broken off is worth seeing.
 	all := tally{out: os.Stdout}
 	for i := range parts {
 		all.add(&parts[i])
@@ -70,7 +68,10 @@ func (m *matrix) run(ctx context.Context, guests []guest) (err error) {
 	if all.skipped > 0 {
 		fmt.Printf("%d of them skipped: their guests cannot be had here\n", all.skipped)
 	}
-	if all.bad > 0 {
+	switch {
+	case err != nil:
+		return err
+	case all.bad > 0:
 		return fmt.Errorf("%d of %d failed", all.bad, len(all.rows))
 	}
 	return nil
