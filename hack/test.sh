@@ -34,7 +34,7 @@ cross() { hack/cross.sh; }
 fuzz() { hack/fuzz.sh "${FUZZTIME:-5s}"; }
 unit() {
 	packages=$(go list ./...) || return 1
-	tests -count=1 -timeout 10m
+	tests -count=1 -timeout 15m
 }
 race() {
 	if [ "$(go env CGO_ENABLED)" != 1 ] || ! command -v "$(go env CC)" >/dev/null 2>&1; then
@@ -43,7 +43,7 @@ race() {
 	fi
 	# Not the contests of the benchmarks: slowed ten times they measure nothing.
 	packages=$(go list ./... | grep -Ev '/(hack/|internal/laws|cmd/oobnet/internal/bench)') || return 1
-	tests -race -count=1 -timeout 15m
+	tests -race -count=1 -timeout 20m
 }
 # The modules of their own: what joins us to others' libraries.
 modules() (
