@@ -56,7 +56,7 @@ var programs = []string{"ip", "ethtool", "ping", "cat"}
 // onCards are the tests of link/afxdp that a card can fail: what the contract
 // says, zero copy, and what goes through its driver. Each opening interrupts the
 // card's wire for seconds, and the others have the same results on any wire.
-var onCards = []string{"-test.run=^Test(SuiteZeroCopy|ZeroCopyDown|Capabilities|BesideKernel|Reopen|Killed|OneQueue|QueueBusy|OffAndOn|Verdicts|Actions|Swap|Divert|TailCall|VLAN|VLANKernel|VLANTagsKept|RXTime|TimeFrames|TXChecksum|TXChecksumBehind|OpenRequestsZeroCopy)$"}
+var onCards = []string{"-test.run=^Test(SuiteZeroCopy|SuiteCopy|ZeroCopyDown|Capabilities|BesideKernel|Reopen|Killed|OneQueue|QueueBusy|OffAndOn|Verdicts|Actions|Swap|Divert|TailCall|VLAN|VLANKernel|VLANTagsKept|RXTime|TimeFrames|TXChecksum|TXChecksumBehind|OpenRequestsZeroCopy)$"}
 
 // ownCards are the tests of link/vfio on a card. Of igb's interrupts the lesser
 // kinds are left out, which e1000e has too: all tests for one take most of a

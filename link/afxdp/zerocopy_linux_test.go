@@ -66,6 +66,27 @@ func TestSuiteZeroCopy(t *testing.T) {
 	}
 }
 
+// TestSuiteCopy is the suite on a card in the other two modes, in which the kernel
+// copies: in the driver, and behind it.
+func TestSuiteCopy(t *testing.T) {
+	if !netnstest.Borrows(t) {
+		t.Skip("needs a network card: \"make test-vm\"")
+	}
+	for _, mode := range []Mode{Native, Generic} {
+		t.Run(fmt.Sprint(mode), func(t *testing.T) {
+			over := netnstest.NewPair(t, nil)
+			linktest.Suite(t, func(t *testing.T) linktest.Wire {
+				leaktest.Check(t)
+				w := suiteWire(t, over, &Config{Mode: mode, ZeroCopy: ZeroCopyOff})
+				if c := w.Link.Capabilities(); c.ZeroCopy {
+					t.Fatalf("zero copy: %+v", c)
+				}
+				return w
+			})
+		})
+	}
+}
+
 // TestZeroCopyDown sends while the interface is down. What was sent leaves when
 // it is up again, and is given back by Stop if that is never: nobody waits for
 // completions that do not come.
