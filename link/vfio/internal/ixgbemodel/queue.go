@@ -198,8 +198,8 @@ func (d *Device) enable(q *queue, base, value uint32, receives bool) {
 		*q = queue{over: true, ends: endings}
 		d.drain() // of frames that waited for it
 	case !was && on:
-		if q.ends > 0 {
-			d.violate(base+qDCTL, disabling(receives), "queue enabled again before ENABLE has been read back as clear")
+		if q.ends > 0 { // DPDK does not always look
+			d.tolerate(base+qDCTL, disabling(receives), "queue enabled again before ENABLE has been read back as clear")
 		}
 		*q = queue{asked: true, since: d.accesses}
 		if *d.reg(base + qLEN) == 0 {
