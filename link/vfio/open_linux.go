@@ -14,8 +14,9 @@ import (
 
 // Open takes the NIC at a PCI address, as lspci -D writes it ("0000:02:00.0"),
 // which is bound to vfio-pci (oobnet bind does that). It resets the NIC and
-// reads its address; the wire comes up with Attach. A nil config means the
-// defaults.
+// reads its address; the wire comes up with Attach, or some seconds after it. A nil
+// config means the defaults. NICs of one IOMMU group, as the ports of a card may be,
+// may be open at the same time, in one process.
 //
 // Errors wrap the kernel's, and name what is missing: ENOENT for no such device,
 // EACCES for no access to the group, EBUSY for a device in use, EPERM for a
