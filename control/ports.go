@@ -146,6 +146,9 @@ func (s *Server) enable(ctx context.Context, in *EnableRequest) (*stack.Port, er
 	if in.MTU != 0 {
 		cfg.MTU = in.MTU
 	}
+	if opened {
+		awaitCarrier(ctx, d)
+	}
 	p, err := d.EnablePort(&cfg)
 	if err != nil {
 		return undo(nil, err)
