@@ -25,6 +25,15 @@ type look struct {
 	longest time.Duration
 }
 
+// stoppedFor is how long the world can have stood still at most, ns.
+func (l *look) stoppedFor() int64 {
+	n := int64(l.collections + l.others)
+	if n > 0 && int64(l.longest) > math.MaxInt64/n {
+		return math.MaxInt64
+	}
+	return n * int64(l.longest)
+}
+
 // looks are the last ones, the oldest first. They are the collector's alone.
 type looks struct {
 	kept  []look

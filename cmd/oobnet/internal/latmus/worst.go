@@ -155,7 +155,8 @@ func pauses() (out []pause) {
 	return out
 }
 
-// explain looks what fell into the exchanges that are new, or near them.
+// explain looks what fell into the exchanges that are new, or near them. Stops of the
+// world near one that are too short for a tenth of it are no cause.
 func (w *worst) explain(l *looks, started int64) {
 	if len(w.fresh) == 0 {
 		return
@@ -173,7 +174,7 @@ func (w *worst) explain(l *looks, started int64) {
 				e.Causes = append(e.Causes, fmt.Sprintf("garbage collection stopped the world for %v at most", time.Duration(p.end-p.begin)))
 			}
 		}
-		if n := near.collections + near.others; n > 0 && !stopped {
+		if n := near.collections + near.others; near.stoppedFor() >= e.TotalNS/10 && n > 0 && !stopped {
 			e.Causes = append(e.Causes, fmt.Sprintf("perhaps a stop of the world: %d within %v, %d of them for garbage collection, the longest below %v",
 				n, span, near.collections, near.longest))
 		}

@@ -1,6 +1,7 @@
 package latmus
 
 import (
+	"math"
 	"runtime"
 	"strings"
 	"testing"
@@ -60,6 +61,23 @@ func TestStopsWithoutATime(t *testing.T) {
 		if got := strings.Join(w.list[0].Causes, "; "); !strings.HasPrefix(got, "perhaps a stop of the world: ") {
 			t.Errorf("%s: %q", name, got)
 		}
+	}
+}
+
+// TestStopsTooShort: what cannot have taken a tenth of an exchange is no cause of it.
+func TestStopsTooShort(t *testing.T) {
+	l := newLooks()
+	l.kept = []look{{begun: 0, done: 10}, {begun: 2000, done: 2010, collections: 1, others: 1, longest: 30}}
+	for total, want := range map[int64]int{300: 1, 600: 1, 610: 0, 1900: 0} {
+		w := worst{limit: 1}
+		w.offer(path("in", 1, 50, 0, point{"delivery to read", 50 + total})) // soon after the system began: no collection
+		w.explain(l, 0)
+		if n := len(w.list[0].Causes); n != want {
+			t.Errorf("%d ns: %q", total, w.list[0].Causes)
+		}
+	}
+	if n := (&look{collections: 2, longest: math.MaxInt64}).stoppedFor(); n != math.MaxInt64 {
+		t.Errorf("stops without a known end: %d", n)
 	}
 }
 
