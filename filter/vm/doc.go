@@ -11,7 +11,8 @@
 // # What a program can do
 //
 // The whole instruction set of RFC 9669 (version 4 of clang's -mcpu), the loads
-// and stores with an order that Linux 6.15 has added to it, calls between functions, tail calls, the legacy packet loads of socket filters.
+// and stores with an order that Linux 6.15 has added to it, calls between
+// functions, tail calls, the legacy packet loads of socket filters.
 // Objects are little-endian (bpfel), as both architectures are that this
 // module runs on. Maps: arrays, hashes and LRU hashes, both also per CPU, LPM
 // tries, program arrays, AF_XDP socket and device maps as targets of a
