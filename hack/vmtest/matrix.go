@@ -80,7 +80,7 @@ var suites = []suite{
 	{name: "loopback", packages: []string{"link/loopback"}, kernels: []string{"6.12"}},
 	{name: "afxdp", packages: []string{"link/afxdp"}, timeout: 9 * time.Minute, modules: []string{"veth", "8021q"}, kernels: []string{"6.12", "6.1", "6.12-rt"}},
 	{name: "vlan", packages: []string{"internal/oracle"}, args: []string{"-test.run=^Test.*VLAN"}, modules: []string{"veth", "8021q"}},
-	{name: "afxdp", packages: []string{"link/afxdp"}, args: onCards, timeout: 9 * time.Minute, modules: []string{"veth", "8021q"}, kernels: []string{"6.12", "7.2"}, cards: toKernel},
+	{name: "afxdp", packages: []string{"link/afxdp"}, args: onCards, timeout: 15 * time.Minute, modules: []string{"veth", "8021q"}, kernels: []string{"6.12", "7.2"}, cards: toKernel},
 	{name: "afxdp-copy", packages: []string{"link/afxdp"}, args: []string{"-test.run=^TestSuiteCopy$"}, timeout: 9 * time.Minute, kernels: []string{"7.2"}, cards: toKernel},
 	{name: "vfio", packages: []string{"link/vfio"}, args: []string{ownCards}, kernels: []string{"6.12"}, cards: toVFIO},
 	{name: "oracle", packages: []string{"internal/oracle"}, kernels: []string{"6.12"}, modules: []string{"8021q"}, cards: toVFIO},
