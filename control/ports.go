@@ -147,7 +147,9 @@ func (s *Server) enable(ctx context.Context, in *EnableRequest) (*stack.Port, er
 		cfg.MTU = in.MTU
 	}
 	if opened {
-		awaitCarrier(ctx, d)
+		if err := waitUp(ctx, d); err != nil {
+			return undo(nil, err)
+		}
 	}
 	p, err := d.EnablePort(&cfg)
 	if err != nil {
@@ -272,4 +274,16 @@ func (s *Server) changePort(ctx context.Context, name string, f func(*stack.Port
 		return nil, err
 	}
 	return describePort(p), nil
+}
+
+// waitUp waits for the carrier of a device that was just opened, for the most of the
+// time that a request has: what comes after it takes some, too.
+func waitUp(ctx context.Context, d *stack.Device) error {
+	limit := stack.CarrierTime
+	if deadline, ok := ctx.Deadline(); ok {
+		limit = min(limit, time.Until(deadline)*3/4)
+	}
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	return d.WaitUp(ctx)
 }

@@ -117,7 +117,7 @@ func checkHostPrefix(a netip.Prefix) error {
 // EnablePort makes a port on the device. It is idempotent: if the VLAN has a
 // port already, that one is returned, whatever its addresses and sizes are.
 // Errors wrap EINVAL or EAFNOSUPPORT for a bad config, ENETDOWN while the link
-// is down, EADDRINUSE for an address that another port has, net.ErrClosed.
+// is down (see WaitUp), EADDRINUSE for an address that another port has, net.ErrClosed.
 func (d *Device) EnablePort(cfg *PortConfig) (*Port, error) {
 	var c PortConfig
 	if cfg != nil {
@@ -143,7 +143,7 @@ func (d *Device) EnablePort(cfg *PortConfig) (*Port, error) {
 		return p, nil
 	}
 	if state := d.link.State(); state != link.Up {
-		return fail(fmt.Errorf("the link is %v: %w: see to its carrier, and try again", state, syscall.ENETDOWN))
+		return fail(fmt.Errorf("the link is %v: %w: see to its carrier, and try again: Device.WaitUp waits for one", state, syscall.ENETDOWN))
 	}
 	p := &Port{dev: d, vlan: c.VLAN, mtu: c.MTU, mac: d.link.MAC(), groups: make(map[netip.Addr]int), disabled: make(chan struct{})}
 	p.mac48 = wire.MAC48(append(p.mac[:], 0, 0))

@@ -56,6 +56,9 @@ func attach(l link.Link, own ...netip.Prefix) *stack.Port {
 	s := must(stack.New(nil))
 	opened = append(opened, l, s)
 	d := must(s.Attach(l, &stack.DeviceConfig{Poll: link.Manual, Queueing: stack.StrictPriority}))
+	ctx, cancel := context.WithTimeout(context.Background(), stack.CarrierTime)
+	defer cancel()
+	check(d.WaitUp(ctx)) // a NIC of our own agrees with the other end on a speed first
 	return must(d.EnablePort(&stack.PortConfig{Addrs: own}))
 }
 

@@ -22,6 +22,12 @@
 // A driver is found by PCI id in a table. Read a driver from the top: registers
 // used, init, receive, transmit, close, with the datasheet's section at each step.
 //
+// # When the wire is up
+//
+// Attach starts the NIC, which then agrees with the other end on a speed. Until it
+// has, seconds later, the link is down and the stack makes no port on it:
+// stack.Device.WaitUp waits for that.
+//
 // # What becomes of a received frame
 //
 // What a NIC says of a frame goes with it in link.Meta, if the feature is on: what

@@ -8,7 +8,6 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/oobnet/oobnet/cmd/oobnet/internal/carrier"
 	"github.com/oobnet/oobnet/link"
 	"github.com/oobnet/oobnet/link/loopback"
 	"github.com/oobnet/oobnet/proto/udp"
@@ -86,7 +85,9 @@ func newSide(l link.Link, addr netip.Prefix, o *Options) (*side, error) {
 // enable makes the port, when the wire is there: from then on the stack answers to
 // its address.
 func (s *side) enable(ctx context.Context, o *Options) error {
-	if err := carrier.Await(ctx, s.device, carrier.Limit); err != nil {
+	ctx, cancel := context.WithTimeout(ctx, stack.CarrierTime)
+	defer cancel()
+	if err := s.device.WaitUp(ctx); err != nil {
 		return err
 	}
 	_, err := s.device.EnablePort(&stack.PortConfig{VLAN: o.VLAN, Addrs: []netip.Prefix{s.addr}})

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/oobnet/oobnet/arp"
-	"github.com/oobnet/oobnet/cmd/oobnet/internal/carrier"
 	"github.com/oobnet/oobnet/link"
 	"github.com/oobnet/oobnet/proto/udp"
 	"github.com/oobnet/oobnet/stack"
@@ -42,7 +41,9 @@ func newSide(ctx context.Context, l link.Link, addr netip.Prefix, cpu int, o *Op
 	if s.device, err = st.Attach(l, cfg); err != nil {
 		return nil, errors.Join(err, st.Close(), l.Close())
 	}
-	if err = carrier.Await(ctx, s.device, carrier.Limit); err != nil {
+	ctx, cancel := context.WithTimeout(ctx, stack.CarrierTime)
+	defer cancel()
+	if err = s.device.WaitUp(ctx); err != nil {
 		return nil, errors.Join(err, st.Close())
 	}
 	if _, err = s.device.EnablePort(&stack.PortConfig{VLAN: o.VLAN, Addrs: []netip.Prefix{addr}}); err != nil {
