@@ -62,25 +62,17 @@ func startDrives(t *testing.T, h *netnstest.Host) (stop func()) {
 	return stop
 }
 
-// TestVeth: the same loop over AF_XDP, with the drives in another process. When
-// that ends, each drive is told of, and the loop goes on.
-func TestVeth(t *testing.T) {
-	leaktest.Check(t)
-	w := netnstest.NewPair(t, nil)
-	stop := startDrives(t, w.B)
-	var c *controller
-	w.A.Do(func() { c = open(w.A.IfName) })
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
-	defer cancel()
+// runShort meets the drives, and runs the loop for a short time.
+func runShort(t *testing.T, ctx context.Context, c *controller, last time.Duration) {
+	t.Helper()
 	c.meet(ctx)
 	if !c.complete() {
 		t.Fatal("the drives have not met their controller")
 	}
-
 	var out text
-	short, end := context.WithTimeout(ctx, 300*time.Millisecond)
+	short, end := context.WithTimeout(ctx, last)
+	defer end()
 	s := c.run(short, &out, &rt.Config{Period: period, Spin: 50 * time.Microsecond}, 512<<20, 0).Stats()
-	end()
 	for i := range c.axes {
 		// On a loaded machine the drives may be late: the loop counts that. That
 		// all are is an error.
@@ -92,6 +84,39 @@ func TestVeth(t *testing.T) {
 		t.Errorf("%d working counters are wrong", n)
 	}
 	t.Logf("%s", out.b.String())
+}
+
+// TestVM: the same loop on a card of a virtual machine that VFIO has, with the
+// drives over AF_XDP at the other end of the wire. Elsewhere it is skipped.
+func TestVM(t *testing.T) {
+	leaktest.Check(t)
+	w, address := netnstest.NewCard(t, nil)
+	if w == nil {
+		t.Skip("needs a card of a virtual machine that VFIO has: \"make test-vm\"")
+	}
+	startDrives(t, w.B)
+	c := open(address)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	runShort(t, ctx, c, 2*time.Second)
+	must(c.device.Poll(64))
+	stacktest.AssertBooks(t, c.device)
+	if err := c.close(); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestVeth: the same loop over AF_XDP, with the drives in another process. When
+// that ends, each drive is told of, and the loop goes on.
+func TestVeth(t *testing.T) {
+	leaktest.Check(t)
+	w := netnstest.NewPair(t, nil)
+	stop := startDrives(t, w.B)
+	var c *controller
+	w.A.Do(func() { c = open(w.A.IfName) })
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	runShort(t, ctx, c, 300*time.Millisecond)
 
 	stop()
 	for i := range c.axes {

@@ -92,7 +92,7 @@ var suites = []suite{
 	{name: "vfio", packages: []string{"link/vfio"}, args: []string{ownCards}, timeout: 9 * time.Minute, kernels: []string{"6.12"}, cards: ixgbeToVFIO},
 	{name: "oracle", packages: []string{"internal/oracle"}, args: []string{onWires}, timeout: 9 * time.Minute, kernels: []string{"6.12"}, modules: []string{"8021q"}, cards: ixgbeToVFIO},
 	{name: "check", packages: []string{"cmd/oobnet/internal/check"}, args: []string{"-test.run=^TestVM$"}, kernels: []string{"6.12"}, cards: append(toVFIO[:1:1], ixgbeToVFIO...), newer: true},
-	{name: "demo", packages: []string{"cmd/oobnet/internal/demo"}, args: []string{"-test.run=^TestVM$"}, kernels: []string{"6.12"}, cards: append(toVFIO[:1:1], ixgbeToVFIO...), newer: true},
+	{name: "demo", packages: []string{"cmd/oobnet/internal/demo", "cmd/oobnet/internal/latmus", "examples/plc"}, args: []string{"-test.run=^TestVM$"}, kernels: []string{"6.12"}, cards: append(toVFIO[:1:1], ixgbeToVFIO...), newer: true},
 	{name: "ixgbe-trace", packages: []string{"link/vfio/internal/ixgbetrace"}, args: []string{"-test.run=^TestRecordLinux$"}, kernels: []string{"6.12"}, cards: ixgbeToKernel},
 	{name: "ixgbe-linux", packages: []string{"internal/vmtest/guestixgbe"}, timeout: 9 * time.Minute, modules: []string{"veth", "8021q"}, kernels: []string{"6.12"}, cards: ixgbeToKernel},
 	{
