@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/netip"
 	"sync/atomic"
+	"time"
 
 	"github.com/oobnet/oobnet/proto/udp"
 )
@@ -50,4 +51,15 @@ func (e *echo) answer(d udp.Datagram) {
 		e.sent.Add(1)
 	}
 	d.Release()
+}
+
+// settleTime is how long an answer may be under way when the run ends: its thread
+// may have to wait for a processor.
+const settleTime = 200 * time.Millisecond
+
+// settle waits for the answers under way, so that the report has all of them.
+func (e *echo) settle() {
+	for end := time.Now().Add(settleTime); e.received.Load() != e.sent.Load()+e.errors.Load() && time.Now().Before(end); {
+		time.Sleep(time.Millisecond)
+	}
 }

@@ -81,6 +81,9 @@ func (r *run) exchange(ctx context.Context, cs, ss *side) (*Report, error) {
 	r.started = time.Now()
 	objects := r.watch(ctx, r.startCycle())
 	r.ended = time.Now()
+	if r.echo != nil {
+		r.echo.settle()
+	}
 	return r.report(objects), nil
 }
 
