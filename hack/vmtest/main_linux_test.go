@@ -231,6 +231,18 @@ func TestEmulatorsOwn(t *testing.T) {
 	}
 }
 
+// TestTakeBack: of a guest that QEMU let down counts what had passed before
+// anything failed.
+func TestTakeBack(t *testing.T) {
+	r := &vmtest.Report{Results: []vmtest.Result{{Ended: true}, {Ended: true, Status: 137}, {Ended: true}, {}}}
+	takeBack(r)
+	for i, want := range []bool{true, false, false, false} {
+		if r.Results[i].Ended != want {
+			t.Errorf("result %d: ended %v, want %v", i, r.Results[i].Ended, want)
+		}
+	}
+}
+
 // TestEach has calls of which two run at a time, and an error that ends them.
 func TestEach(t *testing.T) {
 	list := []int{0, 1, 2, 3, 4, 5}

@@ -48,6 +48,11 @@ const tailLines = 60
 // trouble is what a kernel prints that has stumbled.
 var trouble = regexp.MustCompile(`Kernel panic|Oops:|BUG:|general protection fault|unable to handle|soft lockup|blocked for more than|Out of memory:|guest: `)
 
+// LostTimer is what a guest's kernel prints when the timer of an emulated processor
+// goes off no more. Nothing that runs in that guest comes to an end, so it is given up
+// at once, with an error that has this in it.
+const LostTimer = "rcu_preempt kthread timer wakeup didn't happen"
+
 // watch follows a guest by its two ports.
 type watch struct {
 	out    io.Writer
@@ -58,6 +63,7 @@ type watch struct {
 	verdicts
 	ready, done bool
 	silence     *time.Timer // runs out when the guest takes longer than it may
+	timerLost   chan string // the line that says so, from the console
 
 	mu      sync.Mutex
 	console []string // the last lines
@@ -65,7 +71,7 @@ type watch struct {
 }
 
 func newWatch(plan inside.Plan, out io.Writer) *watch {
-	return &watch{out: out, plan: plan, now: -1, start: time.Now(), report: Report{Results: make([]Result, len(plan.Runs))}}
+	return &watch{out: out, plan: plan, now: -1, start: time.Now(), timerLost: make(chan string, 1), report: Report{Results: make([]Result, len(plan.Runs))}}
 }
 
 // follow reads both ports until the guest is done or dead, or ctx or the guest's
@@ -111,6 +117,8 @@ func (w *watch) follow(ctx context.Context, console, results *os.File) error {
 			if err := w.take(line); err != nil || w.done {
 				return err
 			}
+		case line := <-w.timerLost:
+			return fmt.Errorf("vmtest: the guest has lost a timer %s: %s", w.where(), line)
 		case <-w.silence.C:
 			return fmt.Errorf("vmtest: the guest hangs %s", w.where())
 		case <-ctx.Done():
@@ -200,6 +208,12 @@ func (w *watch) noteConsole(line string) {
 	}
 	if w.stumble == "" && trouble.MatchString(line) {
 		w.stumble = line
+	}
+	if strings.Contains(line, LostTimer) {
+		select {
+		case w.timerLost <- line:
+		default: // it is known
+		}
 	}
 }
 

@@ -77,6 +77,7 @@ func TestWatchTrouble(t *testing.T) {
 		"dies in a run":        {"", ready + start0 + "=== RUN\n", true, "died in one"},
 		"dies between runs":    {"", ready + start0 + end0, true, "died between runs"},
 		"hangs":                {"", ready + start0 + end0 + start1, false, "no time left, in two"},
+		"has lost a timer":     {"[  183.5] rcu: " + LostTimer + " for 5251 jiffies!\n", ready + start0, false, ": [  183.5] rcu: " + LostTimer},
 		"gives up":             {"", inside.EventMark + `{"Kind":"fatal","Text":"no module"}` + "\n", false, "gives up: no module"},
 		"a run too many":       {"", ready + inside.EventMark + `{"Kind":"start","Run":2}` + "\n", false, "run 2 of 2"},
 		"speaks in riddles":    {"", inside.EventMark + "{\n", false, "the guest said"},
