@@ -15,9 +15,9 @@ import (
 	"github.com/oobnet/oobnet/stack"
 )
 
-// TestWaitUp: the carrier comes late, not at all, or for a device that has ended.
-func TestWaitUp(t *testing.T) {
-	leaktest.Check(t)
+// attachLoopback attaches a link in a state to a stack that ends with the test.
+func attachLoopback(t *testing.T, state link.State) (*loopback.Link, *stack.Device) {
+	t.Helper()
 	l, err := loopback.New(nil)
 	if err != nil {
 		t.Fatal(err)
@@ -26,15 +26,22 @@ func TestWaitUp(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer s.Close()
-	l.SetState(link.Down)
+	t.Cleanup(func() { s.Close() })
+	l.SetState(state)
 	d, err := s.Attach(l, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
+	return l, d
+}
+
+// TestWaitUp: the carrier comes late, not at all, or for a device that has ended.
+func TestWaitUp(t *testing.T) {
+	leaktest.Check(t)
+	l, d := attachLoopback(t, link.Down)
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
-	err = d.WaitUp(ctx)
+	err := d.WaitUp(ctx)
 	if !errors.Is(err, syscall.ENETDOWN) || !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "plug in the cable") {
 		t.Errorf("without a carrier: %v", err)
 	}
@@ -63,19 +70,7 @@ func TestWaitUp(t *testing.T) {
 
 func TestWaitUpGone(t *testing.T) {
 	leaktest.Check(t)
-	l, err := loopback.New(nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	s, err := stack.New(nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer s.Close()
-	d, err := s.Attach(l, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
+	l, d := attachLoopback(t, link.Up)
 	l.SetState(link.Gone)
 	if err := d.WaitUp(t.Context()); !errors.Is(err, syscall.ENODEV) {
 		t.Errorf("of a device that is gone: %v", err)
