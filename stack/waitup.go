@@ -20,9 +20,9 @@ const (
 
 // WaitUp waits for the device's carrier, without which EnablePort makes no port. A
 // NIC of link/vfio has none when it was just attached: it agrees with the other end
-// on a speed first, for CarrierTime at most. Where the wire is up, as in memory, it
-// returns at once. It is safe for concurrent use; a device in manual mode needs no
-// Poll meanwhile.
+// on a speed first, which takes less than CarrierTime: a good deadline for ctx, which
+// alone bounds the wait. Where the wire is up, as in memory, it returns at once. It is
+// safe for concurrent use; a device in manual mode needs no Poll meanwhile.
 //
 // The error wraps ENETDOWN and ctx's if that ends first, ENODEV for a device that is
 // gone, net.ErrClosed for one that is closed.
